@@ -1,0 +1,104 @@
+/**
+ * Every way a run can go wrong. Codes are stable: they stand in `sync_runs.error_code`, in logs and in the
+ * documentation, and decisions are made on them, never on a message.
+ */
+export type ErrorCode =
+  | 'token_rejected'
+  | 'token_missing'
+  | 'token_unreadable'
+  | 'access_denied'
+  | 'throttled'
+  | 'graph_unavailable'
+  | 'unexpected_response'
+  | 'wrong_user'
+  | 'wrong_tenant'
+  | 'user_unknown'
+  | 'database_failed'
+  | 'queue_unavailable'
+  | 'invalid_job'
+  | 'invalid_login_event'
+  | 'config_invalid'
+  | 'internal'
+
+export type ErrorDetails = {
+  cause?: unknown
+  /** Graph's `request-id` or Entra's `correlation_id`: what Microsoft's support asks for. */
+  requestId?: string | undefined
+}
+
+/** The base of all our errors. Messages carry no token, no parameter of a query and no body of an answer. */
+export class SyncError extends Error {
+  readonly code: ErrorCode
+  readonly requestId: string | undefined
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause })
+    this.name = 'SyncError'
+    this.code = code
+    this.requestId = details.requestId
+  }
+}
+
+/** The user has to sign in again: a refused token or refresh token, or none stored. Not retried, removes nothing. */
+export class TokenRejected extends SyncError {
+  /** Why, in Entra's or Graph's own words: an OAuth `error`, a code such as `AADSTS50173`, or ours. */
+  readonly reason: string
+
+  constructor(reason: string, message: string, details: ErrorDetails & { code?: ErrorCode } = {}) {
+    super(details.code ?? 'token_rejected', message, details)
+    this.name = 'TokenRejected'
+    this.reason = reason
+  }
+}
+
+/** The token is good but lacks a permission. Not retried, removes nothing. */
+export class AccessDenied extends SyncError {
+  constructor(message: string, details: ErrorDetails = {}) {
+    super('access_denied', message, details)
+    this.name = 'AccessDenied'
+  }
+}
+
+/** Entra or Graph asks for a pause. */
+export class Throttled extends SyncError {
+  /** Milliseconds from the answer, floored and capped by whoever read the header. */
+  readonly retryAfterMs: number
+
+  constructor(retryAfterMs: number, message: string, details: ErrorDetails = {}) {
+    super('throttled', message, details)
+    this.name = 'Throttled'
+    this.retryAfterMs = retryAfterMs
+  }
+}
+
+/** No usable answer this time: 5xx, a time-out, a closed socket, a body that isn't JSON. Retried. */
+export class GraphUnavailable extends SyncError {
+  constructor(message: string, details: ErrorDetails = {}) {
+    super('graph_unavailable', message, details)
+    this.name = 'GraphUnavailable'
+  }
+}
+
+export type ConfigProblem = {
+  /** The setting's name as the user wrote it. */
+  setting: string
+  /** What is wrong and what to do. */
+  message: string
+}
+
+/** Start-up can't go on. Carries every problem found, so that they are mended in one go. */
+export class ConfigInvalid extends SyncError {
+  readonly problems: readonly ConfigProblem[]
+
+  constructor(problems: readonly ConfigProblem[]) {
+    super('config_invalid', problems.map(({ setting, message }) => `${setting}: ${message}`).join('\n'))
+    this.name = 'ConfigInvalid'
+    this.problems = problems
+  }
+}
+
+/** Any thrown value as one of ours; what isn't ours becomes `internal` and keeps the original as `cause`. */
+export function toSyncError(thrown: unknown): SyncError {
+  if (thrown instanceof SyncError) return thrown
+  return new SyncError('internal', 'unexpected error', { cause: thrown })
+}

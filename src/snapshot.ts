@@ -1,0 +1,22 @@
+/** A user–group link as Graph reports it now, with the labels the groups table keeps. Null means "not told". */
+export type RemoteMembership = {
+  /** The group's object id: its identity. Everything else is a label. */
+  objectId: string
+  displayName: string | null
+  description: string | null
+  mail: string | null
+  securityEnabled: boolean | null
+  mailEnabled: boolean | null
+  /** Null for a limited-information object, of which Graph tells the id and the type only. */
+  groupTypes: readonly string[] | null
+}
+
+/** One complete read of a user's remote memberships. An incomplete read is an error, never a snapshot. */
+export type Snapshot = {
+  /** When the read began, by the database's clock (ISO 8601 with microseconds): the newest wins. */
+  beganAt: string
+  /** Each group once. */
+  memberships: readonly RemoteMembership[]
+  /** Graph's `request-id` of the last page. */
+  requestId: string | undefined
+}
