@@ -1,0 +1,139 @@
+import type { Database } from './client.ts'
+
+export type NewLoginEvent = {
+  eventId: string
+  source: string
+  tenantId: string
+  objectId: string
+  userPrincipalName: string | null
+  displayName: string | null
+  mail: string | null
+  sealed: string
+  keyId: string
+  /** ISO 8601. */
+  expiresAt: string
+  scopes: readonly string[]
+}
+
+export type StoredLoginEvent = {
+  eventId: string
+  userId: string
+  tenantId: string
+  source: string
+  /** By the database's clock. */
+  receivedAt: string
+}
+
+/**
+ * Stores a login event, its user and its sealed tokens in one statement, hence one transaction. It never waits for a
+ * sync run that holds the user's row: the labels are then left for {@link updateUserLabels}, and `labelled` is false.
+ */
+export async function insertLoginEvent(
+  db: Database,
+  event: NewLoginEvent,
+): Promise<StoredLoginEvent & { labelled: boolean }> {
+  // Nothing comes back where another first sign-in of the same person made the row after this statement began.
+  const row = (await tryInsert(db, event)) ?? (await tryInsert(db, event))
+  if (!row) throw new Error('the user of a login event was neither found nor made')
+  const { eventId, tenantId, source } = event
+  return { eventId, tenantId, source, ...row }
+}
+
+async function tryInsert(
+  db: Database,
+  event: NewLoginEvent,
+): Promise<{ userId: string; receivedAt: string; labelled: boolean } | undefined> {
+  const sql = db.$client
+  const [row] = await sql<{ userId: string; receivedAt: string; labelled: boolean }[]>`
+    with made as (
+      insert into users (tenant_id, object_id, user_principal_name, display_name, mail, last_login_at)
+      values (${event.tenantId}, ${event.objectId}, ${event.userPrincipalName}, ${event.displayName}, ${event.mail},
+        clock_timestamp())
+      on conflict (tenant_id, object_id) do nothing
+      returning id
+    ), free as (
+      select id from users where tenant_id = ${event.tenantId} and object_id = ${event.objectId}
+      for no key update skip locked
+    ), labelled as (
+      update users u set
+        user_principal_name = coalesce(${event.userPrincipalName}, u.user_principal_name),
+        display_name = coalesce(${event.displayName}, u.display_name),
+        mail = coalesce(${event.mail}, u.mail),
+        last_login_at = clock_timestamp()
+      from free where u.id = free.id
+      returning u.id
+    ), person as (
+      select id from made
+      union all
+      select id from users where tenant_id = ${event.tenantId} and object_id = ${event.objectId}
+    ), tokens as (
+      insert into delegated_tokens as t (user_id, source, sealed, key_id, expires_at, scopes)
+      select id, ${event.source}, ${event.sealed}, ${event.keyId}, ${event.expiresAt}::timestamptz,
+        ${[...event.scopes]}::text[]
+      from person
+      on conflict (user_id, source) do update set
+        sealed = excluded.sealed, key_id = excluded.key_id, expires_at = excluded.expires_at,
+        scopes = excluded.scopes, updated_at = clock_timestamp()
+    )
+    insert into login_events (id, source, tenant_id, user_id)
+    select ${event.eventId}::uuid, ${event.source}, ${event.tenantId}, id from person
+    returning user_id as "userId", received_at as "receivedAt",
+      exists (select from made) or exists (select from labelled) as labelled`
+  return row
+}
+
+/** What the sign-in told of the person; null leaves what is stored. */
+export async function updateUserLabels(db: Database, event: NewLoginEvent): Promise<void> {
+  const sql = db.$client
+  await sql`
+    update users set
+      user_principal_name = coalesce(${event.userPrincipalName}, user_principal_name),
+      display_name = coalesce(${event.displayName}, display_name),
+      mail = coalesce(${event.mail}, mail),
+      last_login_at = greatest(last_login_at, clock_timestamp())
+    where tenant_id = ${event.tenantId} and object_id = ${event.objectId}`
+}
+
+/** The queue has taken these events. */
+export async function markEnqueued(db: Database, eventIds: readonly string[]): Promise<void> {
+  const sql = db.$client
+  await sql`update login_events set enqueued_at = clock_timestamp() where id = any(${[...eventIds]}::uuid[])`
+}
+
+export type LostEventRules = {
+  /** Seconds after which an event the producer hasn't marked is taken over. */
+  notEnqueuedAfter: number
+  /** Seconds after which an event that was enqueued but never run is taken to be lost with its queue. */
+  notRunAfter: number
+  limit: number
+}
+
+/**
+ * Login events the queue doesn't have: never enqueued (it was out of reach, or the producer died), or enqueued and
+ * followed by no run (the queue lost it). Oldest first, the last day's only. Enqueueing one too many is harmless.
+ */
+export async function listLostLoginEvents(db: Database, rules: LostEventRules): Promise<StoredLoginEvent[]> {
+  const sql = db.$client
+  return await sql<StoredLoginEvent[]>`
+    select e.id as "eventId", e.user_id as "userId", e.tenant_id as "tenantId", e.source, e.received_at as "receivedAt"
+    from login_events e
+    where e.enqueued_at is null and e.received_at < now() - ${rules.notEnqueuedAfter} * interval '1 second'
+    union all
+    select e.id, e.user_id, e.tenant_id, e.source, e.received_at
+    from login_events e
+    where e.enqueued_at < now() - ${rules.notRunAfter} * interval '1 second'
+      and e.enqueued_at > now() - interval '1 day'
+      and not exists (select from sync_runs r where r.user_id = e.user_id and r.started_at >= e.received_at)
+    order by 5
+    limit ${rules.limit}`
+}
+
+/** How many login events wait for a queue, and for how many seconds the oldest does. */
+export async function loginEventLag(db: Database): Promise<{ waiting: number; oldestSeconds: number }> {
+  const sql = db.$client
+  const [row] = await sql<{ waiting: number; oldestSeconds: number }[]>`
+    select count(*)::int as waiting,
+      coalesce(extract(epoch from now() - min(received_at)), 0)::float8 as "oldestSeconds"
+    from login_events where enqueued_at is null`
+  return row ?? { waiting: 0, oldestSeconds: 0 }
+}

@@ -1,0 +1,249 @@
+import { sql } from 'drizzle-orm'
+import {
+  bigint,
+  boolean,
+  check,
+  index,
+  integer,
+  pgTable,
+  primaryKey,
+  text,
+  timestamp,
+  unique,
+  uniqueIndex,
+  uuid,
+} from 'drizzle-orm/pg-core'
+
+/** Milliseconds are kept: snapshots of one user are ordered by them. */
+const at = (name: string) => timestamp(name, { withTimezone: true, precision: 6, mode: 'string' })
+
+/** Entra app registrations people sign in through; written at start-up from the configuration. */
+export const sources = pgTable('sources', {
+  slug: text().primaryKey(),
+  name: text().notNull(),
+  tenantId: text('tenant_id').notNull(),
+  clientId: text('client_id').notNull(),
+  createdAt: at('created_at').notNull().defaultNow(),
+  updatedAt: at('updated_at').notNull().defaultNow(),
+})
+
+export const users = pgTable(
+  'users',
+  {
+    id: uuid().primaryKey().defaultRandom(),
+    tenantId: text('tenant_id').notNull(),
+    objectId: text('object_id').notNull(),
+    userPrincipalName: text('user_principal_name'),
+    displayName: text('display_name'),
+    mail: text(),
+    enabled: boolean().notNull().default(true),
+    lastLoginAt: at('last_login_at'),
+    /** When a run last ended with the memberships proven right. */
+    lastSyncedAt: at('last_synced_at'),
+    /** When the read behind the memberships stored now began: the newest wins. */
+    snapshotAt: at('snapshot_at'),
+    /** Digest of the remote memberships stored now; equal digest = nothing to write. */
+    membershipDigest: text('membership_digest'),
+    syncState: text('sync_state').notNull().default('never'),
+    createdAt: at('created_at').notNull().defaultNow(),
+  },
+  (table) => [
+    unique('users_identity').on(table.tenantId, table.objectId),
+    check(
+      'users_sync_state',
+      sql`${table.syncState} in ('never', 'synced', 'held', 'needs_login', 'denied', 'failed')`,
+    ),
+    index('users_due').on(table.lastSyncedAt.asc().nullsFirst(), table.id),
+  ],
+)
+
+export const groups = pgTable(
+  'groups',
+  {
+    id: uuid().primaryKey().defaultRandom(),
+    tenantId: text('tenant_id').notNull(),
+    objectId: text('object_id').notNull(),
+    displayName: text('display_name'),
+    description: text(),
+    mail: text(),
+    securityEnabled: boolean('security_enabled'),
+    mailEnabled: boolean('mail_enabled'),
+    groupTypes: text('group_types').array(),
+    firstSeenAt: at('first_seen_at').notNull().defaultNow(),
+    /** Begin of the newest read whose labels this row carries; an older read doesn't overwrite them. */
+    lastSeenAt: at('last_seen_at').notNull().defaultNow(),
+    deletedAt: at('deleted_at'),
+  },
+  (table) => [unique('groups_identity').on(table.tenantId, table.objectId)],
+)
+
+export const loginEvents = pgTable(
+  'login_events',
+  {
+    id: uuid().primaryKey().defaultRandom(),
+    source: text().notNull(),
+    tenantId: text('tenant_id').notNull(),
+    userId: uuid('user_id')
+      .notNull()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    receivedAt: at('received_at')
+      .notNull()
+      .default(sql`clock_timestamp()`),
+    /** Null until the queue has taken the event; the relay looks for those. */
+    enqueuedAt: at('enqueued_at'),
+  },
+  (table) => [
+    index('login_events_by_user').on(table.userId, table.receivedAt.desc()),
+    index('login_events_not_enqueued')
+      .on(table.receivedAt)
+      .where(sql`enqueued_at is null`),
+    index('login_events_by_enqueued').on(table.enqueuedAt),
+  ],
+)
+
+/** The newest tokens of a user for one source, sealed (JWE). One row a user and source. */
+export const delegatedTokens = pgTable(
+  'delegated_tokens',
+  {
+    userId: uuid('user_id')
+      .notNull()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    source: text().notNull(),
+    sealed: text().notNull(),
+    keyId: text('key_id').notNull(),
+    expiresAt: at('expires_at').notNull(),
+    scopes: text().array().notNull(),
+    updatedAt: at('updated_at')
+      .notNull()
+      .default(sql`clock_timestamp()`),
+  },
+  (table) => [
+    primaryKey({ columns: [table.userId, table.source] }),
+    index('delegated_tokens_by_key').on(table.keyId),
+  ],
+)
+
+export const resyncs = pgTable(
+  'resyncs',
+  {
+    id: uuid().primaryKey().defaultRandom(),
+    source: text().notNull(),
+    mode: text().notNull(),
+    cause: text().notNull(),
+    state: text().notNull().default('running'),
+    startedAt: at('started_at').notNull().defaultNow(),
+    endedAt: at('ended_at'),
+    due: integer().notNull().default(0),
+    done: integer().notNull().default(0),
+    changed: integer().notNull().default(0),
+    held: integer().notNull().default(0),
+    failed: integer().notNull().default(0),
+    needsLogin: integer('needs_login').notNull().default(0),
+    requests: integer().notNull().default(0),
+    resourceUnits: integer('resource_units').notNull().default(0),
+  },
+  (table) => [
+    check('resyncs_mode', sql`${table.mode} in ('full', 'delta')`),
+    check('resyncs_state', sql`${table.state} in ('running', 'done', 'held', 'cancelled', 'failed')`),
+    uniqueIndex('resyncs_one_running')
+      .on(table.source, table.mode)
+      .where(sql`state = 'running'`),
+  ],
+)
+
+/** One attempt to bring one user up to date; written once, when the attempt ends. */
+export const syncRuns = pgTable(
+  'sync_runs',
+  {
+    id: uuid().primaryKey().defaultRandom(),
+    userId: uuid('user_id')
+      .notNull()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    source: text().notNull(),
+    cause: text().notNull(),
+    resyncId: uuid('resync_id').references(() => resyncs.id, { onDelete: 'set null' }),
+    startedAt: at('started_at').notNull(),
+    endedAt: at('ended_at')
+      .notNull()
+      .default(sql`clock_timestamp()`),
+    outcome: text().notNull(),
+    errorCode: text('error_code'),
+    graphRequestId: text('graph_request_id'),
+    remoteCount: integer('remote_count').notNull().default(0),
+    groupsCreated: integer('groups_created').notNull().default(0),
+    groupsUpdated: integer('groups_updated').notNull().default(0),
+    added: integer().notNull().default(0),
+    removed: integer().notNull().default(0),
+  },
+  (table) => [
+    check('sync_runs_cause', sql`${table.cause} in ('login', 'resync', 'manual', 'approve')`),
+    check(
+      'sync_runs_outcome',
+      sql`${table.outcome} in ('applied', 'unchanged', 'stale', 'held', 'needs_login', 'denied', 'failed')`,
+    ),
+    index('sync_runs_by_user').on(table.userId, table.startedAt.desc()),
+    index('sync_runs_by_resync')
+      .on(table.resyncId)
+      .where(sql`resync_id is not null`),
+  ],
+)
+
+export const memberships = pgTable(
+  'memberships',
+  {
+    userId: uuid('user_id')
+      .notNull()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    groupId: uuid('group_id')
+      .notNull()
+      .references(() => groups.id, { onDelete: 'restrict' }),
+    origin: text().notNull(),
+    since: at('since')
+      .notNull()
+      .default(sql`clock_timestamp()`),
+    /** The run that added it; null for local ones. */
+    runId: uuid('run_id'),
+  },
+  (table) => [
+    primaryKey({ columns: [table.userId, table.groupId, table.origin] }),
+    check('memberships_origin', sql`${table.origin} in ('entra', 'local')`),
+    index('memberships_by_group').on(table.groupId),
+  ],
+)
+
+/** Append-only (a trigger refuses update and delete): one row for every membership added or removed. */
+export const membershipChanges = pgTable(
+  'membership_changes',
+  {
+    id: bigint({ mode: 'number' }).primaryKey().generatedAlwaysAsIdentity(),
+    userId: uuid('user_id').notNull(),
+    groupId: uuid('group_id').notNull(),
+    origin: text().notNull(),
+    change: text().notNull(),
+    runId: uuid('run_id'),
+    at: at('at')
+      .notNull()
+      .default(sql`clock_timestamp()`),
+  },
+  (table) => [
+    check('membership_changes_change', sql`${table.change} in ('added', 'removed')`),
+    check('membership_changes_origin', sql`${table.origin} in ('entra', 'local')`),
+    uniqueIndex('membership_changes_once').on(table.runId, table.userId, table.groupId),
+    index('membership_changes_by_user').on(table.userId, table.at.desc()),
+    index('membership_changes_by_group').on(table.groupId, table.at.desc()),
+  ],
+)
+
+export const deltaLinks = pgTable(
+  'delta_links',
+  {
+    source: text().notNull(),
+    resource: text().notNull(),
+    link: text().notNull(),
+    obtainedAt: at('obtained_at').notNull().defaultNow(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.source, table.resource] }),
+    check('delta_links_resource', sql`${table.resource} in ('groups', 'users')`),
+  ],
+)

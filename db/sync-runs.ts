@@ -1,0 +1,87 @@
+import type { Database } from './client.ts'
+
+export type RunCause = 'login' | 'resync' | 'manual' | 'approve'
+
+/** What is known of a run before it ends. Its id is made by who starts it, anew for every attempt. */
+export type Run = {
+  id: string
+  /** Slug of the source. */
+  source: string
+  cause: RunCause
+  resyncId?: string | undefined
+  /** ISO 8601. */
+  startedAt: string
+  graphRequestId?: string | undefined
+}
+
+/** A run that ended before anything could be compared. */
+export type EndedRun = Run & {
+  userId: string
+  outcome: 'needs_login' | 'denied' | 'failed'
+  errorCode: string
+}
+
+export type StoredRun = {
+  id: string
+  source: string
+  cause: RunCause
+  resyncId: string | null
+  /** ISO 8601, as is `endedAt`. */
+  startedAt: string
+  endedAt: string
+  outcome: 'applied' | 'unchanged' | 'stale' | 'held' | 'needs_login' | 'denied' | 'failed'
+  errorCode: string | null
+  graphRequestId: string | null
+  remoteCount: number
+  groupsCreated: number
+  groupsUpdated: number
+  added: number
+  removed: number
+}
+
+/**
+ * Records a run that ended without a comparison, and the user's state with it: memberships stay. The state is left alone
+ * where the user was synced after the run had started. A user who is gone has no runs: then nothing is stored.
+ */
+export async function recordRun(db: Database, run: EndedRun): Promise<void> {
+  const sql = db.$client
+  await sql`
+    with marked as (
+      update users set sync_state = ${run.outcome}
+      where id = ${run.userId} and (last_synced_at is null or last_synced_at <= ${run.startedAt}::timestamptz)
+    )
+    insert into sync_runs (id, user_id, source, cause, resync_id, started_at, outcome, error_code, graph_request_id)
+    select ${run.id}::uuid, id, ${run.source}, ${run.cause}, ${run.resyncId ?? null}::uuid,
+      ${run.startedAt}::timestamptz, ${run.outcome}, ${run.errorCode}, ${run.graphRequestId ?? null}
+    from users where id = ${run.userId}`
+}
+
+/** The newest ended run of a user that started at or after a moment: the answer to a sign-in that waits for one. */
+export async function findRunSince(
+  db: Database,
+  userId: string,
+  startedAtOrLater: string,
+): Promise<StoredRun | undefined> {
+  const [run] = await db.$client<StoredRun[]>`
+    ${selectRun(db)}
+    where user_id = ${userId} and started_at >= ${startedAtOrLater}::timestamptz
+    order by started_at desc nulls last, ended_at desc limit 1`
+  return run
+}
+
+/** Newest first. */
+export async function listRuns(db: Database, userId: string, limit: number): Promise<StoredRun[]> {
+  return await db.$client<StoredRun[]>`
+    ${selectRun(db)}
+    where user_id = ${userId}
+    order by started_at desc nulls last, ended_at desc limit ${limit}`
+}
+
+function selectRun(db: Database) {
+  return db.$client`
+    select id, source, cause, resync_id as "resyncId", to_json(started_at) #>> '{}' as "startedAt",
+      to_json(ended_at) #>> '{}' as "endedAt", outcome, error_code as "errorCode",
+      graph_request_id as "graphRequestId", remote_count as "remoteCount", groups_created as "groupsCreated",
+      groups_updated as "groupsUpdated", added, removed
+    from sync_runs`
+}

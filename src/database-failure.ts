@@ -1,0 +1,50 @@
+import { isUnreachable } from '../db/reachable.ts'
+import { ConfigInvalid, SyncError, toSyncError } from './errors.ts'
+
+/**
+ * What the driver throws carries the statement's parameters and values of rows: on the error, in `detail`, sometimes in
+ * the message. What is passed on as `cause` keeps the code (SQLSTATE, or the socket's) and the names of things. Without
+ * a code it isn't the driver's.
+ */
+export function databaseFailure(thrown: unknown): SyncError {
+  const told = (name: string) => textOf(thrown, name)
+  const code = told('code')
+  if (thrown instanceof SyncError || code === undefined) return toSyncError(thrown)
+  const cause = Object.assign(new Error(`database error ${code}`), {
+    code,
+    severity: told('severity'),
+    table: told('table_name'),
+    constraint: told('constraint_name'),
+    routine: told('routine'),
+  })
+  return new SyncError('database_failed', `the database refused or was not reached (${code})`, { cause })
+}
+
+function textOf(thrown: unknown, name: string): string | undefined {
+  if (typeof thrown !== 'object' || thrown === null) return undefined
+  const value: unknown = Reflect.get(thrown, name)
+  return typeof value === 'string' ? value : undefined
+}
+
+/** SQLSTATE of a database, role or password that isn't there or isn't right, and of a server that is too old. */
+const refusals: Record<string, string> = {
+  '3D000': 'there is no such database',
+  '28000': 'PostgreSQL does not let this role in',
+  '28P01': 'the password is wrong',
+  '42501': 'the role lacks a privilege',
+}
+
+/** At start-up: what is wrong with DATABASE_URL, for an error that says so; every other error as it is. */
+export function startUpFailure(thrown: unknown): unknown {
+  const code = codeOf(thrown)
+  const message = isUnreachable(thrown)
+    ? `the database does not answer (${code}): check the address, and that PostgreSQL runs`
+    : refusals[code]
+  return message === undefined ? thrown : new ConfigInvalid([{ setting: 'DATABASE_URL', message }])
+}
+
+function codeOf(thrown: unknown): string {
+  const code = textOf(thrown, 'code')
+  if (code !== undefined) return code
+  return thrown instanceof Error && thrown.cause !== undefined ? codeOf(thrown.cause) : 'unknown'
+}
