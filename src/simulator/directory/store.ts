@@ -1,0 +1,96 @@
+import { randomFrom, type Random } from '../random.ts'
+import { createMemberships, type Memberships } from './memberships.ts'
+import type { AdministrativeUnit, Container, DirectoryRole, Group, User } from './objects.ts'
+
+/** Everything one simulated tenant holds. The HTTP side reads it; only the `Tenant` API changes it. */
+export type Directory = {
+  readonly tenantId: string
+  /** The verified domain: part of every member's user principal name, and accepted in place of the tenant id. */
+  readonly domain: string
+  readonly displayName: string
+  readonly users: Table<User>
+  readonly groups: Table<Group>
+  readonly roles: Table<DirectoryRole>
+  readonly units: Table<AdministrativeUnit>
+  readonly memberships: Memberships
+  readonly userIdsByName: Map<string, string>
+  readonly deletedGroups: Map<string, DeletedGroup>
+  /** Feeds ids of objects made after the seed, so that a test's ids repeat too. */
+  random: Random
+}
+
+export type DeletedGroup = { group: Group; containers: readonly string[]; members: readonly string[] }
+
+/** Objects of one type by id, with the id order that pages are cut from. */
+export type Table<T> = {
+  get(id: string): T | undefined
+  set(id: string, value: T): void
+  delete(id: string): boolean
+  values(): T[]
+  readonly size: number
+  /** All ids, sorted; kept until an object is added or deleted. */
+  ids(): readonly string[]
+  clear(): void
+}
+
+/** Makes an empty tenant; `seed` names it when `tenantId` does not. */
+export function createDirectory(seed: number, tenantId?: string): Directory {
+  const units = createTable<AdministrativeUnit>()
+  return {
+    tenantId: tenantId ?? randomFrom(seed, 'tenant').uuid(),
+    domain: `contoso-${seed}.example`,
+    displayName: 'Contoso',
+    users: createTable<User>(),
+    groups: createTable<Group>(),
+    roles: createTable<DirectoryRole>(),
+    units,
+    memberships: createMemberships((containerId) => units.get(containerId) === undefined),
+    userIdsByName: new Map(),
+    deletedGroups: new Map(),
+    random: randomFrom(seed, 'objects'),
+  }
+}
+
+/** Empties the tenant and starts its sequence of ids again. */
+export function clearDirectory(directory: Directory, seed: number): void {
+  for (const table of [directory.users, directory.groups, directory.roles, directory.units]) table.clear()
+  directory.memberships.clear()
+  directory.userIdsByName.clear()
+  directory.deletedGroups.clear()
+  directory.random = randomFrom(seed, 'objects')
+}
+
+/** Finds a user by object id or user principal name, the two keys Graph takes in `/users/{key}`. */
+export function findUser(directory: Directory, key: string): User | undefined {
+  const name = key.toLowerCase()
+  return directory.users.get(name) ?? directory.users.get(directory.userIdsByName.get(name) ?? '')
+}
+
+export function findContainer(directory: Directory, id: string): Container | undefined {
+  return directory.groups.get(id) ?? directory.roles.get(id) ?? directory.units.get(id)
+}
+
+function createTable<T>(): Table<T> {
+  const rows = new Map<string, T>()
+  let sorted: readonly string[] | undefined
+  return {
+    get: (id) => rows.get(id),
+    set(id, value) {
+      if (!rows.has(id)) sorted = undefined
+      rows.set(id, value)
+    },
+    delete(id) {
+      sorted = undefined
+      return rows.delete(id)
+    },
+    values: () => [...rows.values()],
+    get size() {
+      return rows.size
+    },
+    ids: () => (sorted ??= [...rows.keys()].toSorted()),
+    clear() {
+      rows.clear()
+      sorted = undefined
+    },
+  }
+}

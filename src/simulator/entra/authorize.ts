@@ -1,0 +1,165 @@
+import { randomBytes } from 'node:crypto'
+import type { User } from '../directory/objects.ts'
+import { findUser } from '../directory/store.ts'
+import type { HttpAnswer, HttpRequest } from '../http.ts'
+import { AadstsError, describe } from './aadsts.ts'
+import { isRegisteredRedirectUri, type SimulatedApp } from './apps.ts'
+import { findApp, type Authority } from './authority.ts'
+import { errorPage, formPostPage, pickerPage } from './pages.ts'
+import { grantScopes } from './scopes.ts'
+import { sessionCookie, signedInUserId } from './session.ts'
+
+const codeLifetime = 10 * 60 * 1000
+const usersShown = 50
+const simulatorParameters = new Set(['search', 'picked'])
+
+/** The authorization endpoint (Entra docs: v2-oauth2-auth-code-flow, request an authorization code). */
+export async function authorize(authority: Authority, request: HttpRequest): Promise<HttpAnswer> {
+  const parameters = request.method === 'POST' ? new URLSearchParams(request.body) : request.query
+  const redirectUri = parameters.get('redirect_uri') ?? ''
+  let app: SimulatedApp
+  try {
+    app = findApp(authority, parameters.get('client_id') ?? undefined)
+    if (!isRegisteredRedirectUri(app, redirectUri)) throw new AadstsError(50011, redirectUri, app.clientId)
+  } catch (error) {
+    return refusalPage(authority, request, error)
+  }
+  try {
+    assertAnswerable(authority, app, parameters)
+    const user = whoSignsIn(authority, request, parameters)
+    if (user === undefined) return await picker(authority, request, app, parameters)
+    // Entra tells the person, not the app, that an account is disabled.
+    if (!user.accountEnabled) return await refusalPage(authority, request, new AadstsError(50057))
+    return await signedIn(authority, parameters, user)
+  } catch (error) {
+    if (!(error instanceof AadstsError)) throw error
+    const ids = { trace: crypto.randomUUID(), correlation: crypto.randomUUID() }
+    const description = describe(error.message, ids, new Date(authority.now()))
+    return redirectBack(parameters, { error: authorizationError(error), error_description: description })
+  }
+}
+
+function assertAnswerable(authority: Authority, app: SimulatedApp, parameters: URLSearchParams): void {
+  const type = parameters.get('response_type') ?? ''
+  if (type === '') throw new AadstsError(900144, 'response_type')
+  if (type !== 'code') throw new AadstsError(700054, type)
+  const scope = parameters.get('scope') ?? ''
+  if (scope === '') throw new AadstsError(900144, 'scope')
+  const challenge = parameters.get('code_challenge')
+  if (challenge !== null && parameters.get('code_challenge_method') !== 'S256')
+    throw new AadstsError(900144, 'code_challenge_method (S256)')
+  const { missing } = grantScopes(scope, app, authority.graphUrls())
+  if (missing.length === 0) return
+  if (parameters.get('prompt') === 'none') throw new AadstsError(65001, app.clientId)
+  throw new AadstsError(90094, authority.directory.displayName, missing.join(' '))
+}
+
+/** The user, when the request names one; undefined asks a person. `prompt=none` asks nobody. */
+function whoSignsIn(
+  authority: Authority,
+  request: HttpRequest,
+  parameters: URLSearchParams,
+): User | undefined {
+  const { directory } = authority
+  const prompt = parameters.get('prompt')
+  if (prompt === 'none') {
+    const hint = parameters.get('login_hint')
+    const user = directory.users.get(signedInUserId(request) ?? '')
+    if (!user || (hint !== null && findUser(directory, hint)?.id !== user.id)) throw new AadstsError(50058)
+    return user
+  }
+  const picked = parameters.get('picked')
+  if (picked !== null) return directory.users.get(picked)
+  if (prompt === 'select_account' || parameters.has('search')) return undefined
+  return findUser(directory, parameters.get('login_hint') ?? '')
+}
+
+async function picker(
+  authority: Authority,
+  request: HttpRequest,
+  app: SimulatedApp,
+  parameters: URLSearchParams,
+): Promise<HttpAnswer> {
+  const search = parameters.get('search') ?? ''
+  const hint = parameters.get('login_hint')
+  const unknownHint = hint !== null && !findUser(authority.directory, hint)
+  const fields = Object.fromEntries([...parameters].filter(([name]) => !simulatorParameters.has(name)))
+  return pickerPage({
+    action: request.path,
+    fields,
+    appName: app.displayName ?? app.clientId,
+    users: matchingUsers(authority, search.toLowerCase()),
+    search,
+    notice: unknownHint ? `We couldn't find an account with the username ${hint}.` : undefined,
+  })
+}
+
+function matchingUsers(authority: Authority, search: string): User[] {
+  const found: User[] = []
+  for (const user of authority.directory.users.values()) {
+    if (!`${user.displayName}\n${user.userPrincipalName}`.toLowerCase().includes(search)) continue
+    found.push(user)
+    if (found.length === usersShown) break
+  }
+  return found
+}
+
+async function signedIn(authority: Authority, parameters: URLSearchParams, user: User): Promise<HttpAnswer> {
+  const code = `1.${randomBytes(96).toString('base64url')}`
+  const sessionId = crypto.randomUUID()
+  dropOldCodes(authority)
+  authority.tokens.remember(code)
+  authority.codes.set(code, {
+    clientId: parameters.get('client_id') ?? '',
+    userId: user.id,
+    redirectUri: parameters.get('redirect_uri') ?? '',
+    scope: parameters.get('scope') ?? '',
+    nonce: parameters.get('nonce') ?? undefined,
+    challenge: parameters.get('code_challenge') ?? undefined,
+    sessionId,
+    expiresAt: authority.now() + codeLifetime,
+    redeemed: false,
+  })
+  const answer = await redirectBack(parameters, { code, session_state: sessionId })
+  return { ...answer, headers: { ...answer.headers, 'set-cookie': sessionCookie(user.id) } }
+}
+
+/** Codes are in order of age: those long past their life are at the front. */
+function dropOldCodes(authority: Authority): void {
+  for (const [code, { expiresAt }] of authority.codes) {
+    if (expiresAt + codeLifetime > authority.now()) return
+    authority.codes.delete(code)
+  }
+}
+
+function redirectBack(parameters: URLSearchParams, result: Record<string, string>): Promise<HttpAnswer> {
+  const redirectUri = parameters.get('redirect_uri') ?? ''
+  const state = parameters.get('state')
+  const fields = state === null ? result : { ...result, state }
+  if (parameters.get('response_mode') === 'form_post') return formPostPage(redirectUri, fields)
+  const url = new URL(redirectUri)
+  if (parameters.get('response_mode') === 'fragment') url.hash = new URLSearchParams(fields).toString()
+  else for (const [name, value] of Object.entries(fields)) url.searchParams.append(name, value)
+  return Promise.resolve({
+    status: 302,
+    headers: { location: url.href, 'cache-control': 'no-store' },
+    body: '',
+  })
+}
+
+/** Consent missing is `invalid_grant` at the token endpoint and `consent_required` here (OpenID Connect Core 3.1.2.6). */
+function authorizationError(error: AadstsError): string {
+  return error.code === 65001 ? 'consent_required' : error.error
+}
+
+function refusalPage(authority: Authority, request: HttpRequest, error: unknown): Promise<HttpAnswer> {
+  if (!(error instanceof AadstsError)) throw error
+  const ids = {
+    trace: crypto.randomUUID(),
+    correlation: request.headers['client-request-id'] ?? crypto.randomUUID(),
+  }
+  return errorPage(
+    'Sorry, but we’re having trouble signing you in.',
+    describe(error.message, ids, new Date(authority.now())),
+  )
+}

@@ -1,0 +1,158 @@
+import { createHash } from 'node:crypto'
+import type { JWTPayload } from 'jose'
+import type { User } from '../directory/objects.ts'
+import type { SimulatedApp } from './apps.ts'
+import { issuerOf, type Authority } from './authority.ts'
+import { graphResource, type GrantedScopes } from './scopes.ts'
+
+/** The tenant all simulated guests are at home in. */
+const guestHomeTenant = '3b1a9c52-0c5e-4b7c-9d38-6f0e2a4d8c71'
+
+/** The claims of a v2 ID token (Entra docs: id-token-claims-reference). */
+export function idTokenClaims(
+  authority: Authority,
+  baseUrl: string,
+  signIn: {
+    app: SimulatedApp
+    user: User
+    scopes: GrantedScopes
+    nonce: string | undefined
+    sessionId: string
+  },
+): JWTPayload {
+  const { app, user, scopes } = signIn
+  const now = seconds(authority)
+  return {
+    aud: app.clientId,
+    iss: issuerOf(authority, baseUrl),
+    iat: now,
+    nbf: now,
+    exp: now + 3600,
+    ...(scopes.openId.has('email') && user.mail !== null ? { email: user.mail } : {}),
+    ...(scopes.openId.has('profile')
+      ? { name: user.displayName, preferred_username: user.userPrincipalName }
+      : {}),
+    // A guest was authenticated by another tenant than the one that issues the token.
+    ...(user.userType === 'Guest' ? { idp: `https://sts.windows.net/${guestHomeTenant}/` } : {}),
+    ...(signIn.nonce === undefined ? {} : { nonce: signIn.nonce }),
+    // Entra leaves `oid` out without the scope profile, like name and preferred_username.
+    ...(scopes.openId.has('profile') ? { oid: user.id } : {}),
+    rh: `0.${hash('rh', user.id)}.`,
+    sid: signIn.sessionId,
+    sub: pairwiseSubject(authority, app.clientId, user.id),
+    tid: authority.directory.tenantId,
+    uti: hash('uti', crypto.randomUUID()).slice(0, 22),
+    ver: '2.0',
+  }
+}
+
+/** The claims of Graph's v1-format access token for a user; `scp` holds short scope names. */
+export function delegatedGraphClaims(
+  authority: Authority,
+  lifetime: number,
+  grant: { app: SimulatedApp; user: User; scopes: GrantedScopes },
+): { oid: string; exp: number } & Record<string, unknown> {
+  const { app, user, scopes } = grant
+  const openId = [...scopes.openId].filter((scope) => scope !== 'offline_access')
+  return {
+    ...graphClaims(authority, lifetime, app),
+    acct: user.userType === 'Guest' ? 1 : 0,
+    acr: '1',
+    amr: ['pwd'],
+    family_name: user.surname,
+    given_name: user.givenName,
+    idtyp: 'user',
+    name: user.displayName,
+    oid: user.id,
+    platf: '14',
+    puid: hash('puid', user.id).slice(0, 16).toUpperCase(),
+    scp: [...scopes.graph, ...openId].toSorted().join(' '),
+    sub: pairwiseSubject(authority, graphResource, user.id),
+    unique_name: user.userPrincipalName,
+    upn: user.userPrincipalName,
+  }
+}
+
+/** The claims of Graph's access token for the app itself: `roles`, and no `scp`. */
+export function appOnlyGraphClaims(
+  authority: Authority,
+  lifetime: number,
+  app: SimulatedApp,
+): { oid: string; exp: number } & Record<string, unknown> {
+  const oid = servicePrincipalId(authority, app.clientId)
+  return {
+    ...graphClaims(authority, lifetime, app),
+    idtyp: 'app',
+    oid,
+    sub: oid,
+    roles: [...app.applicationRoles],
+  }
+}
+
+/** A v2 access token for an app's own API, as an app-only client gets it (Entra docs: access-token-claims). */
+export function ownApiClaims(
+  authority: Authority,
+  baseUrl: string,
+  lifetime: number,
+  grant: { client: SimulatedApp; api: SimulatedApp },
+): JWTPayload {
+  const now = seconds(authority)
+  const oid = servicePrincipalId(authority, grant.client.clientId)
+  return {
+    aud: grant.api.clientId,
+    iss: issuerOf(authority, baseUrl),
+    iat: now,
+    nbf: now,
+    exp: now + lifetime,
+    azp: grant.client.clientId,
+    azpacr: grant.client.clientSecret === undefined ? '0' : '1',
+    oid,
+    sub: oid,
+    tid: authority.directory.tenantId,
+    uti: hash('uti', crypto.randomUUID()).slice(0, 22),
+    ver: '2.0',
+    ...(grant.api.ownRoles && grant.api.ownRoles.length > 0 ? { roles: [...grant.api.ownRoles] } : {}),
+  }
+}
+
+function graphClaims(
+  authority: Authority,
+  lifetime: number,
+  app: SimulatedApp,
+): { exp: number } & Record<string, unknown> {
+  const now = seconds(authority)
+  const { tenantId } = authority.directory
+  return {
+    aud: graphResource,
+    iss: `https://sts.windows.net/${tenantId}/`,
+    iat: now,
+    nbf: now,
+    exp: now + lifetime,
+    app_displayname: app.displayName ?? app.clientId,
+    appid: app.clientId,
+    appidacr: app.clientSecret === undefined ? '0' : '1',
+    tenant_region_scope: 'EU',
+    tid: tenantId,
+    uti: hash('uti', crypto.randomUUID()).slice(0, 22),
+    ver: '1.0',
+  }
+}
+
+/** A user's `sub` differs from app to app, so that apps cannot match their users by it. */
+function pairwiseSubject(authority: Authority, clientId: string, userId: string): string {
+  return hash(authority.directory.tenantId, clientId, userId)
+}
+
+/** The object id of the app's service principal: a stable, UUID-shaped digest of tenant and app. */
+function servicePrincipalId(authority: Authority, clientId: string): string {
+  const hex = createHash('sha256').update(`${authority.directory.tenantId} ${clientId}`).digest('hex')
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`
+}
+
+function hash(...parts: readonly string[]): string {
+  return createHash('sha256').update(parts.join(' ')).digest('base64url')
+}
+
+function seconds(authority: Authority): number {
+  return Math.floor(authority.now() / 1000)
+}

@@ -1,0 +1,37 @@
+import type { HttpAnswer } from '../http.ts'
+import { jsonAnswer } from './aadsts.ts'
+import { issuerOf, type Authority } from './authority.ts'
+
+/** The OpenID configuration of the tenant, on the host that was asked (Entra docs: v2-protocols-oidc). */
+export function openIdConfiguration(authority: Authority, baseUrl: string, graphUrl: string): HttpAnswer {
+  const tenant = `${baseUrl}/${authority.directory.tenantId}`
+  return jsonAnswer(200, {
+    token_endpoint: `${tenant}/oauth2/v2.0/token`,
+    token_endpoint_auth_methods_supported: ['client_secret_post', 'private_key_jwt', 'client_secret_basic'],
+    jwks_uri: `${tenant}/discovery/v2.0/keys`,
+    response_modes_supported: ['query', 'fragment', 'form_post'],
+    subject_types_supported: ['pairwise'],
+    id_token_signing_alg_values_supported: ['RS256'],
+    response_types_supported: ['code'],
+    scopes_supported: ['openid', 'profile', 'email', 'offline_access'],
+    issuer: issuerOf(authority, baseUrl),
+    request_uri_parameter_supported: false,
+    userinfo_endpoint: `${graphUrl}/oidc/userinfo`,
+    authorization_endpoint: `${tenant}/oauth2/v2.0/authorize`,
+    http_logout_supported: true,
+    frontchannel_logout_supported: true,
+    end_session_endpoint: `${tenant}/oauth2/v2.0/logout`,
+    claims_supported: 'sub iss aud exp iat nonce preferred_username name tid ver email oid sid'.split(' '),
+    tenant_region_scope: 'EU',
+    cloud_instance_name: new URL(baseUrl).host,
+    cloud_graph_host_name: new URL(graphUrl).host,
+    msgraph_host: new URL(graphUrl).host,
+  })
+}
+
+/** The tenant's keys, each with the issuer it may sign for (Entra docs: access-tokens, validate the issuer). */
+export function keySet(authority: Authority, baseUrl: string): HttpAnswer {
+  const issuer = issuerOf(authority, baseUrl)
+  const answer = jsonAnswer(200, { keys: authority.keys.published().map((key) => ({ ...key, issuer })) })
+  return { ...answer, headers: { ...answer.headers, 'cache-control': 'max-age=86400, private' } }
+}

@@ -1,0 +1,71 @@
+import type { HttpAnswer, HttpRequest } from '../http.ts'
+import { AadstsError, tokenErrorAnswer } from './aadsts.ts'
+import { authorize } from './authorize.ts'
+import { assertTenant, type Authority } from './authority.ts'
+import { keySet, openIdConfiguration } from './discovery.ts'
+import { isRegisteredRedirectUri } from './apps.ts'
+import { errorPage, signedOutPage } from './pages.ts'
+import { endedSessionCookie } from './session.ts'
+import { token } from './token.ts'
+
+type Endpoint = (authority: Authority, request: HttpRequest) => Promise<HttpAnswer> | HttpAnswer
+
+const endpoints: Readonly<Record<string, Endpoint>> = {
+  'GET /v2.0/.well-known/openid-configuration': (authority, request) =>
+    openIdConfiguration(authority, request.baseUrl, graphUrlFor(authority, request)),
+  'GET /discovery/v2.0/keys': (authority, request) => keySet(authority, request.baseUrl),
+  'GET /oauth2/v2.0/authorize': authorize,
+  'POST /oauth2/v2.0/authorize': authorize,
+  'POST /oauth2/v2.0/token': token,
+  'GET /oauth2/v2.0/logout': logout,
+  'POST /oauth2/v2.0/logout': logout,
+}
+
+/** Answers a request to the authority host: `/{tenant}` and then one of the endpoints above. */
+export async function answerEntra(authority: Authority, request: HttpRequest): Promise<HttpAnswer> {
+  const [, tenant = '', rest = ''] = /^\/([^/]*)(\/.*)?$/.exec(request.path) ?? []
+  const endpoint = endpoints[`${request.method} ${rest}`]
+  if (!endpoint) return errorPage('Not found', `There is nothing at ${request.method} ${request.path}.`)
+  try {
+    assertTenant(authority, tenant)
+    return await endpoint(authority, request)
+  } catch (error) {
+    if (!(error instanceof AadstsError)) throw error
+    if (rest.endsWith('/authorize'))
+      return errorPage('Sorry, but we’re having trouble signing you in.', error.message)
+    const at = new Date(authority.now())
+    return tokenErrorAnswer(request, at, {
+      error: error.error,
+      codes: [error.code],
+      message: error.message,
+      status: 400,
+    })
+  }
+}
+
+/** Ends the browser's session and returns to a registered URI only (OpenID Connect RP-Initiated Logout). */
+async function logout(authority: Authority, request: HttpRequest): Promise<HttpAnswer> {
+  const parameters = request.method === 'POST' ? new URLSearchParams(request.body) : request.query
+  const target = parameters.get('post_logout_redirect_uri') ?? ''
+  const known = authority.apps.some(
+    (app) => isRegisteredRedirectUri(app, target) || sameOrigin(app.redirectUris, target),
+  )
+  const cookie = { 'set-cookie': endedSessionCookie() }
+  if (known) return { status: 302, headers: { location: target, ...cookie }, body: '' }
+  const page = await signedOutPage()
+  return { ...page, headers: { ...page.headers, ...cookie } }
+}
+
+function sameOrigin(registered: readonly string[], target: string): boolean {
+  if (!URL.canParse(target)) return false
+  const { protocol, hostname } = new URL(target)
+  return registered.some(
+    (uri) => URL.canParse(uri) && new URL(uri).protocol === protocol && new URL(uri).hostname === hostname,
+  )
+}
+
+function graphUrlFor(authority: Authority, request: HttpRequest): string {
+  const urls = authority.graphUrls()
+  const scheme = new URL(request.baseUrl).protocol
+  return urls.find((url) => url.startsWith(scheme)) ?? urls[0] ?? request.baseUrl
+}

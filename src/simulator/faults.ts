@@ -1,0 +1,153 @@
+import type { Delivery, HttpAnswer, Origin } from './http.ts'
+import { pathMatches } from './request-log.ts'
+
+/** Which answers a fault applies to; what is left out matches everything. */
+export type FaultTarget = {
+  origin?: Origin
+  method?: string
+  path?: RegExp | string
+  /** The page of a paged collection, counted from 1; answers that aren't such pages never match. */
+  page?: number
+  /** Object id or user principal name of the user whose token it is, or who is named in the path. */
+  user?: string
+}
+
+/**
+ * What goes wrong. With `status` the answer is made up and nothing is carried out; without it the true answer is
+ * made, then changed. `times` defaults to 1. Inner requests of a batch honour status, headers, body and rewrite.
+ */
+export type Fault = Delivery & {
+  on?: FaultTarget
+  times?: number
+  status?: number
+  headers?: Readonly<Record<string, string>>
+  body?: string | object
+  /** Changes the parsed JSON body, for answers that are well-formed and wrong: foreign links, missing members. */
+  rewrite?: (body: unknown) => unknown
+}
+
+/** An error of the token endpoint; `claims` makes it a claims challenge. */
+export type TokenError = {
+  error: string
+  error_codes: readonly number[]
+  error_description?: string
+  suberror?: string
+  claims?: string
+  status?: number
+}
+
+export type FaultHandle = {
+  /** How many more answers it will spoil. */
+  remaining(): number
+  clear(): void
+}
+
+export type Faults = {
+  /** Spoils the next answers that match. Of several matching faults the one registered first is used. */
+  next(fault: Fault): FaultHandle
+  /** Makes the next token requests fail before anything is checked or redeemed. */
+  tokenError(error: TokenError, times?: number): FaultHandle
+  clear(): void
+}
+
+/** What a fault is matched against. */
+export type FaultSubject = {
+  origin: Origin
+  method: string
+  path: string
+  page: number | undefined
+  users: readonly string[]
+}
+
+export type FaultSource = Faults & {
+  /** The fault for this answer, used up by one; `describe` is only called while any fault waits. */
+  take(describe: () => FaultSubject): Fault | undefined
+  takeTokenError(): TokenError | undefined
+}
+
+type Waiting<T> = { what: T; left: number }
+
+/** Starts with no faults. */
+export function createFaults(): FaultSource {
+  const answers: Waiting<Fault>[] = []
+  const tokenErrors: Waiting<TokenError>[] = []
+  return {
+    next: (fault) => enlist(answers, fault, fault.times ?? 1),
+    tokenError: (error, times = 1) => enlist(tokenErrors, error, times),
+    clear() {
+      for (const list of [answers, tokenErrors]) for (const waiting of list.splice(0)) waiting.left = 0
+    },
+    take(describe) {
+      if (answers.length === 0) return undefined
+      const subject = describe()
+      return use(answers, (fault) => matches(fault.on ?? {}, subject))
+    },
+    takeTokenError: () => use(tokenErrors, () => true),
+  }
+}
+
+/** The made-up answer of a fault with a status, or the true answer changed as the fault says. */
+export async function faulty(fault: Fault, make: () => Promise<HttpAnswer>): Promise<HttpAnswer> {
+  const answer = fault.status === undefined ? await make() : madeUp(fault.status)
+  const headers = { ...answer.headers, ...fault.headers }
+  const status = fault.status ?? answer.status
+  if (typeof fault.body === 'string') return { status, headers, body: fault.body }
+  if (fault.body !== undefined) return { status, headers, body: JSON.stringify(fault.body) }
+  if (fault.rewrite && answer.body !== '')
+    return { status, headers, body: JSON.stringify(fault.rewrite(JSON.parse(answer.body))) }
+  return { status, headers, body: answer.body }
+}
+
+const codes: Readonly<Record<number, readonly [code: string, message: string]>> = {
+  401: ['InvalidAuthenticationToken', 'Access token has expired or is not yet valid.'],
+  403: ['Authorization_RequestDenied', 'Insufficient privileges to complete the operation.'],
+  404: ['Request_ResourceNotFound', 'Resource does not exist.'],
+  429: ['TooManyRequests', 'Please retry again later.'],
+  500: ['InternalServerError', 'An internal server error occurred.'],
+  502: ['BadGateway', 'The gateway received an invalid response.'],
+  503: ['ServiceUnavailable', 'Service unavailable. Please wait and try again.'],
+  504: ['GatewayTimeout', 'The gateway timed out.'],
+}
+
+function madeUp(status: number): HttpAnswer {
+  const [code, message] = codes[status] ?? ['UnknownError', `Status ${status}.`]
+  const id = crypto.randomUUID()
+  const innerError = {
+    date: new Date().toISOString().slice(0, 19),
+    'request-id': id,
+    'client-request-id': id,
+  }
+  const body = status < 400 ? '' : JSON.stringify({ error: { code, message, innerError } })
+  return { status, headers: { 'content-type': 'application/json' }, body }
+}
+
+function enlist<T>(list: Waiting<T>[], what: T, times: number): FaultHandle {
+  const waiting = { what, left: times }
+  list.push(waiting)
+  return {
+    remaining: () => waiting.left,
+    clear() {
+      waiting.left = 0
+      const index = list.indexOf(waiting)
+      if (index >= 0) list.splice(index, 1)
+    },
+  }
+}
+
+function use<T>(list: Waiting<T>[], wanted: (what: T) => boolean): T | undefined {
+  const waiting = list.find((each) => each.left > 0 && wanted(each.what))
+  if (!waiting) return undefined
+  waiting.left -= 1
+  if (waiting.left <= 0) list.splice(list.indexOf(waiting), 1)
+  return waiting.what
+}
+
+function matches(on: FaultTarget, subject: FaultSubject): boolean {
+  return (
+    (on.origin === undefined || on.origin === subject.origin) &&
+    (on.method === undefined || on.method === subject.method) &&
+    (on.path === undefined || pathMatches(on.path, subject.path)) &&
+    (on.page === undefined || on.page === subject.page) &&
+    (on.user === undefined || subject.users.includes(on.user.toLowerCase()))
+  )
+}

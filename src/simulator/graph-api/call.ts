@@ -1,0 +1,28 @@
+import type { Directory } from '../directory/store.ts'
+import type { Tokens } from '../entra/tokens.ts'
+import type { Access } from './access.ts'
+import type { QueryOptions } from './query-options.ts'
+
+/** What the Graph endpoints share. */
+export type GraphTenant = {
+  directory: Directory
+  tokens: Tokens
+  now: () => number
+  /** Whether groups of hidden membership are left out of a member's own lists without Member.Read.Hidden. */
+  hiddenMembership: 'omitted' | 'shown'
+}
+
+/** One authorized request, its path split after the version. */
+export type GraphCall = {
+  tenant: GraphTenant
+  baseUrl: string
+  method: string
+  /** With the version, as asked: next links repeat it. */
+  path: string
+  query: URLSearchParams
+  options: QueryOptions
+  body: string
+  access: Access
+}
+
+export type GraphReply = { status: number; type: 'json' | 'text/plain' | 'none'; body: string }

@@ -1,0 +1,68 @@
+/** A refusal by the simulated Graph: callers decide on `status` and `code`, as with the real one. */
+export class GraphRefusal extends Error {
+  override readonly name = 'GraphRefusal'
+  readonly status: number
+  readonly code: string
+  readonly headers: Readonly<Record<string, string>>
+
+  constructor(status: number, code: string, message: string, headers: Readonly<Record<string, string>> = {}) {
+    super(message)
+    this.status = status
+    this.code = code
+    this.headers = headers
+  }
+}
+
+/** 401; Graph says where to sign in (RFC 6750, section 3). */
+export function invalidToken(message: string): GraphRefusal {
+  const challenge =
+    'Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", client_id="00000003-0000-0000-c000-000000000000"'
+  return new GraphRefusal(401, 'InvalidAuthenticationToken', message, { 'www-authenticate': challenge })
+}
+
+export function accessDenied(): GraphRefusal {
+  return new GraphRefusal(
+    403,
+    'Authorization_RequestDenied',
+    'Insufficient privileges to complete the operation.',
+  )
+}
+
+export function notFound(id: string): GraphRefusal {
+  return new GraphRefusal(
+    404,
+    'Request_ResourceNotFound',
+    `Resource '${id}' does not exist or one of its queried reference-property objects are not present.`,
+  )
+}
+
+export function unsupportedQuery(message = 'Unsupported Query.'): GraphRefusal {
+  return new GraphRefusal(400, 'Request_UnsupportedQuery', message)
+}
+
+export function badRequest(message: string, code = 'Request_BadRequest'): GraphRefusal {
+  return new GraphRefusal(400, code, message)
+}
+
+/** What a page link answers when it is spoilt, or asked without the header its first page was asked with. */
+export function expiredPageToken(): GraphRefusal {
+  return new GraphRefusal(
+    400,
+    'Directory_ExpiredPageToken',
+    'The specified page token value has expired and can no longer be included in your request.',
+  )
+}
+
+/** The error body of every Graph answer (Graph docs: errors). */
+export function errorBody(
+  refusal: { code: string; message: string },
+  ids: { requestId: string; clientRequestId: string },
+  at: Date,
+): string {
+  const innerError = {
+    date: at.toISOString().slice(0, 19),
+    'request-id': ids.requestId,
+    'client-request-id': ids.clientRequestId,
+  }
+  return JSON.stringify({ error: { code: refusal.code, message: refusal.message, innerError } })
+}

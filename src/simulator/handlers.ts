@@ -1,0 +1,52 @@
+import type { Authority } from './entra/authority.ts'
+import { answerEntra } from './entra/endpoints.ts'
+import { faulty, type FaultSource, type FaultSubject } from './faults.ts'
+import type { GraphTenant } from './graph-api/call.ts'
+import { answerGraph, describeGraphRequest } from './graph-api/endpoints.ts'
+import type { Delivery, Handler, HttpAnswer, HttpRequest, Origin } from './http.ts'
+import type { RequestRecorder } from './request-log.ts'
+
+/**
+ * Joins the two stand-ins with the log and the faults: every request, the inner ones of a batch included, is
+ * recorded first and then answered truly or as a fault says.
+ */
+export function createHandlers(parts: {
+  authority: Authority
+  graph: GraphTenant
+  faults: FaultSource
+  requests: RequestRecorder
+}): Readonly<Record<Origin, Handler>> {
+  const { authority, graph, faults, requests } = parts
+
+  const respond = async (
+    request: HttpRequest,
+    describe: () => FaultSubject,
+    make: () => Promise<HttpAnswer>,
+    via?: '$batch',
+  ): Promise<{ answer: HttpAnswer; delivery?: Delivery }> => {
+    requests.record(request, via)
+    const fault = faults.take(describe)
+    return fault ? { answer: await faulty(fault, make), delivery: fault } : { answer: await make() }
+  }
+  const graphResponse = (request: HttpRequest, via?: '$batch'): ReturnType<typeof respond> =>
+    respond(
+      request,
+      () => describeGraphRequest(graph, request),
+      () => answerGraph(graph, request, async (inner) => (await graphResponse(inner, '$batch')).answer),
+      via,
+    )
+  return {
+    entra: (request) =>
+      respond(
+        request,
+        () => describeEntraRequest(request),
+        () => answerEntra(authority, request),
+      ),
+    graph: (request) => graphResponse(request),
+  }
+}
+
+function describeEntraRequest({ origin, method, path, query }: HttpRequest): FaultSubject {
+  const hint = query.get('login_hint')
+  return { origin, method, path, page: undefined, users: hint === null ? [] : [hint.toLowerCase()] }
+}

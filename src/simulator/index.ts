@@ -1,0 +1,144 @@
+import { clearDirectory, createDirectory } from './directory/store.ts'
+import { generateTenant } from './directory/generate.ts'
+import { tenantOf, type Tenant } from './directory/tenant.ts'
+import { defaultApp, type SimulatedApp } from './entra/apps.ts'
+import { findApp, type Authority } from './entra/authority.ts'
+import { createSigningKeys } from './entra/signing-keys.ts'
+import { issueDelegated, type DelegatedTokens } from './entra/token.ts'
+import { createTokens } from './entra/tokens.ts'
+import { createFaults, type Faults } from './faults.ts'
+import type { GraphTenant } from './graph-api/call.ts'
+import { createHandlers } from './handlers.ts'
+import { openListeners } from './listeners.ts'
+import { createRequestLog, type RequestLog } from './request-log.ts'
+
+export { defaultApp, defaultClientId, defaultClientSecret, type SimulatedApp } from './entra/apps.ts'
+export type {
+  AdministrativeUnit,
+  Container,
+  DirectoryObject,
+  DirectoryRole,
+  Group,
+  User,
+} from './directory/objects.ts'
+export type { GroupKind, NewGroup } from './directory/new-group.ts'
+export type { NewUser } from './directory/new-user.ts'
+export type { Tenant } from './directory/tenant.ts'
+export type { DelegatedTokens } from './entra/token.ts'
+export type { Fault, FaultHandle, Faults, FaultTarget, TokenError } from './faults.ts'
+export type { LoggedRequest, RequestLog } from './request-log.ts'
+
+/** What a simulated tenant starts from; the same seed gives the same tenant, ids included. */
+export type SimulatorSeed = {
+  /** Default 1. */
+  seed?: number
+  /** Default 250; 0 starts an empty tenant when `groups` is 0 too. */
+  users?: number
+  /** Default grows with the users, and gives one user in 250 more than 999 groups. */
+  groups?: number
+  tenantId?: string
+  /** Default: one app, `defaultApp`. */
+  apps?: readonly SimulatedApp[]
+  /** Default 127.0.0.1. */
+  host?: string
+  /** Default 0: any free port. */
+  ports?: { entra?: number; graph?: number; entraHttps?: number; graphHttps?: number }
+  /** Default 60–90 minutes, drawn for each token as Entra does. */
+  accessTokenLifetimeSeconds?: number
+  /** Also listen with TLS, under a certificate authority made for this run. Default true. */
+  https?: boolean
+  /** What a member's own lists show of groups with hidden membership, lacking Member.Read.Hidden. Default omitted. */
+  hiddenMembership?: 'omitted' | 'shown'
+  /** The simulator's clock in milliseconds; default `Date.now`. */
+  now?: () => number
+  /** How many of the newest requests, and of the newest tokens, are kept to look at. Default 10,000; 0 keeps none. */
+  keep?: number
+}
+
+export type Simulator = {
+  /** The authority host, http, without trailing slash. */
+  entraUrl: string
+  /** Microsoft Graph, http, without version or trailing slash: another origin than `entraUrl`. */
+  graphUrl: string
+  /** The same two over TLS, and the PEM certificate a client must trust. */
+  https: { entraUrl: string; graphUrl: string; caCertificate: string } | undefined
+  tenant: Tenant
+  apps: readonly SimulatedApp[]
+  faults: Faults
+  requests: RequestLog
+  /**
+   * Tokens for a user as a finished sign-in over http returns them, without a browser or a request; `scope` defaults to
+   * all that was consented for the first app.
+   */
+  signIn(
+    idOrUserPrincipalName: string,
+    wanted?: { scope?: string; clientId?: string },
+  ): Promise<DelegatedTokens>
+  /** Codes, access, refresh and ID tokens issued since the start or the last reset, oldest first. */
+  issuedTokens(): string[]
+  /** Makes all refresh tokens the user holds answer 50173; access tokens live on, as without CAE. */
+  revokeUserTokens(userId: string): void
+  /** Makes access tokens issued so far count as expired: all, or one user's. */
+  expireAccessTokens(userId?: string): void
+  rotateSigningKeys(): Promise<void>
+  /** Directory, tokens, faults and log back to the seed; addresses and signing keys stay. */
+  reset(): void
+  close(): Promise<void>
+}
+
+/** Starts a stand-in for one Entra tenant and Microsoft Graph on loopback ports. */
+export async function startSimulator(options: SimulatorSeed = {}): Promise<Simulator> {
+  const { seed = 1, host = '127.0.0.1', keep = 10_000, now = Date.now } = options
+  const directory = createDirectory(seed, options.tenantId)
+  const tenant = tenantOf(directory)
+  const size = { seed, users: options.users ?? 250, groups: options.groups }
+  generateTenant(tenant, size)
+
+  const apps = options.apps ?? [defaultApp]
+  const tokens = createTokens({ seed, now, keep, lifetimeSeconds: options.accessTokenLifetimeSeconds })
+  const faults = createFaults()
+  const requests = createRequestLog(keep, now)
+  const keys = await createSigningKeys()
+  const graphUrls: string[] = []
+  const codes: Authority['codes'] = new Map()
+  const authority = { directory, apps, keys, tokens, codes, faults, now, graphUrls: () => graphUrls }
+  const graph: GraphTenant = {
+    directory,
+    tokens,
+    now,
+    hiddenMembership: options.hiddenMembership ?? 'omitted',
+  }
+
+  const handlers = createHandlers({ authority, graph, faults, requests })
+  const listeners = await openListeners(handlers, host, options.ports ?? {}, options.https ?? true)
+  graphUrls.push(listeners.graphUrl, ...(listeners.https ? [listeners.https.graphUrl] : []))
+
+  return {
+    entraUrl: listeners.entraUrl,
+    graphUrl: listeners.graphUrl,
+    https: listeners.https,
+    tenant,
+    apps,
+    faults,
+    requests,
+    signIn: async (key, wanted = {}) => {
+      const app = findApp(authority, wanted.clientId ?? apps[0]?.clientId)
+      const scope = wanted.scope ?? app.delegatedScopes.join(' ')
+      const grant = { app, user: tenant.user(key), scope, nonce: undefined, sessionId: crypto.randomUUID() }
+      return issueDelegated(authority, listeners.entraUrl, grant)
+    },
+    issuedTokens: () => tokens.issued(),
+    revokeUserTokens: (userId) => tokens.revoke(tenant.user(userId).id),
+    expireAccessTokens: (userId) => tokens.expireAccessTokens(userId),
+    rotateSigningKeys: () => keys.rotate(),
+    reset() {
+      clearDirectory(directory, seed)
+      generateTenant(tenant, size)
+      tokens.reset()
+      codes.clear()
+      faults.clear()
+      requests.clear()
+    },
+    close: () => listeners.close(),
+  }
+}
