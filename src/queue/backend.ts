@@ -1,0 +1,160 @@
+import {
+  createPostgresBackend,
+  createRedisBackend,
+  Queue,
+  QueueEvents,
+  Worker,
+  type BackendFactory,
+  type IQueueBackend,
+  type Processor,
+  type WorkerOptions,
+} from 'bullmq'
+import type { SyncUserJob } from './catalogue.ts'
+import { within } from '../within.ts'
+import { migrateQueue, openQueuePool } from './postgres.ts'
+import { openRedis, refuseEviction, type ConnectionUse } from './redis.ts'
+
+/** What a finished sync job returns: enough for a waiting sign-in to see that it was meant. */
+export type SyncUserResult = { userId: string; runId: string; outcome: string; startedAt: string }
+
+/** Connections are made by {@link QueueBackend}, so BullMQ is handed this word where it asks for one. */
+type Connection = 'opened by the backend'
+
+export type SyncQueue = Queue<
+  SyncUserJob,
+  SyncUserResult,
+  string,
+  SyncUserJob,
+  SyncUserResult,
+  string,
+  IQueueBackend,
+  Connection
+>
+export type SyncWorker = Worker<SyncUserJob, SyncUserResult, string, IQueueBackend, number, Connection>
+export type SyncQueueEvents = QueueEvents<SyncUserResult, IQueueBackend, Connection>
+export type SyncProcessor = Processor<SyncUserJob, SyncUserResult, string, number>
+export type SyncWorkerOptions = Pick<
+  WorkerOptions,
+  'concurrency' | 'lockDuration' | 'stalledInterval' | 'maxStalledCount' | 'autorun' | 'settings'
+>
+
+export type QueueBackendOptions = {
+  /** `redis:`, `rediss:` or `postgres:`. */
+  url: string
+  use: ConnectionUse
+  /** Start of every Redis key; braces keep a queue on one node of a cluster. */
+  prefix?: string
+  /** Connections of the Postgres pool; each worker and each listener holds one of them for good. */
+  maxConnections?: number
+}
+
+/** BullMQ on Redis or on Postgres behind one face. Closing it closes what it opened, last first. */
+export type QueueBackend = {
+  kind: 'redis' | 'postgres'
+  openQueue: (name: string) => SyncQueue
+  openWorker: (name: string, processor: SyncProcessor, options: SyncWorkerOptions) => SyncWorker
+  openEvents: (name: string) => SyncQueueEvents
+  /** Refuses a Redis that may evict keys; brings BullMQ's Postgres schema up to date. */
+  prepare: (options?: { allowEviction?: boolean }) => Promise<void>
+  close: () => Promise<void>
+}
+
+const defaultPrefix = '{entra-group-sync}'
+
+const closeWithinMs = 2000
+
+const connection: Connection = 'opened by the backend'
+
+/**
+ * A producer waits up to a second for Redis, which goes on connecting in the background; a worker connects on first use.
+ */
+export async function openQueueBackend(options: QueueBackendOptions): Promise<QueueBackend> {
+  const store = /^rediss?:/.test(options.url)
+    ? await openRedisStore(options)
+    : await openPostgresStore(options)
+  const prefix = options.prefix ?? defaultPrefix
+  const opened: Closable[] = []
+  const keep = <Opened extends Closable & { on: (event: 'error', listener: () => void) => unknown }>(
+    one: Opened,
+  ) => {
+    // Lost connections are retried by BullMQ; unheard, the event would end the process. Who calls sees its own error.
+    one.on('error', () => undefined)
+    opened.push(one)
+    return one
+  }
+  return {
+    kind: store.kind,
+    openQueue: (name) =>
+      keep(
+        new Queue<
+          SyncUserJob,
+          SyncUserResult,
+          string,
+          SyncUserJob,
+          SyncUserResult,
+          string,
+          IQueueBackend,
+          Connection
+        >(name, { connection, prefix, skipWaitingForReady: options.use === 'producer' }, store.connect),
+      ),
+    openWorker: (name, processor, workerOptions) =>
+      keep(
+        new Worker<SyncUserJob, SyncUserResult, string, IQueueBackend, number, Connection>(
+          name,
+          processor,
+          { ...workerOptions, connection, prefix },
+          store.connect,
+        ),
+      ),
+    openEvents: (name) =>
+      keep(
+        new QueueEvents<SyncUserResult, IQueueBackend, Connection>(
+          name,
+          { connection, prefix },
+          store.connect,
+        ),
+      ),
+    prepare: store.prepare,
+    close: async () => {
+      for (const one of opened.splice(0).toReversed()) await closeOrCut(one)
+      await store.close()
+    },
+  }
+}
+
+type Closable = { close: () => Promise<void>; disconnect: () => Promise<void> }
+
+/** Closing says goodbye to the store, which never ends while that is down: then the connection is cut. */
+async function closeOrCut(one: Closable): Promise<void> {
+  const closed = one.close()
+  if (await within(closeWithinMs, closed)) return
+  await within(closeWithinMs, one.disconnect())
+}
+
+type Store = Pick<QueueBackend, 'kind' | 'prepare' | 'close'> & {
+  connect: BackendFactory<IQueueBackend, Connection>
+}
+
+async function openRedisStore({ url, use }: QueueBackendOptions): Promise<Store> {
+  const redis = openRedis(url, use)
+  // A producer's commands fail while it isn't connected; this gives the first connection its chance.
+  if (use === 'producer') await within(1000, redis.connect())
+  return {
+    kind: 'redis',
+    connect: (name, opts, how) => createRedisBackend(name, { ...opts, connection: redis }, how),
+    prepare: async ({ allowEviction = false } = {}) => {
+      if (!allowEviction) await refuseEviction(redis)
+    },
+    close: async () => redis.disconnect(),
+  }
+}
+
+async function openPostgresStore({ url, use, maxConnections = 10 }: QueueBackendOptions): Promise<Store> {
+  const pool = await openQueuePool(url, use, maxConnections)
+  return {
+    kind: 'postgres',
+    connect: (name, opts, how) => createPostgresBackend(name, { ...opts, connection: pool }, how),
+    prepare: () => migrateQueue(url),
+    close: () => pool.end(),
+  }
+}

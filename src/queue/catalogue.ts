@@ -1,0 +1,67 @@
+import type { JobsOptions } from 'bullmq'
+import { z } from 'zod'
+import { SyncError } from '../errors.ts'
+
+/** Why a run happens. */
+export const runCauses = ['login', 'resync', 'manual', 'approve'] as const
+
+/** "Bring this user up to date." Ids only: job data is clear text in Redis, and on a delayed job it may be old. */
+const syncUser = z.strictObject({
+  userId: z.uuid(),
+  tenantId: z.string().max(64),
+  source: z.string().max(64),
+  cause: z.enum(runCauses),
+  loginEventId: z.uuid().optional(),
+  resyncId: z.uuid().optional(),
+})
+
+export type SyncUserJob = z.output<typeof syncUser>
+
+const day = 86_400
+
+/**
+ * Every kind of job there is: what it carries and how the queue treats it. Names are stored in Redis and outlive
+ * refactors. Retention is by age only, because `count` is slow on the Postgres backend.
+ */
+export const catalogue = {
+  'sync-user': {
+    queue: 'sync',
+    payload: syncUser,
+    attempts: 5,
+    /** Exponential with full jitter: between 0 and 1 s, 2 s, 4 s, 8 s. */
+    backoff: { type: 'exponential', delay: 1000, jitter: 1 },
+    retention: { completedSeconds: day, failedSeconds: 14 * day },
+    /** One job a user at a time; an event during a run makes exactly one more run. */
+    deduplicationKey: (job: SyncUserJob) => job.userId,
+  },
+} as const
+
+export type JobName = keyof typeof catalogue
+
+export const syncQueueName = catalogue['sync-user'].queue
+
+export type QueuedJob = { name: JobName; data: SyncUserJob; opts: JobsOptions }
+
+/** The job as BullMQ takes it, by the catalogue. */
+export function describeJob(name: JobName, payload: SyncUserJob): QueuedJob {
+  const kind = catalogue[name]
+  return {
+    name,
+    data: kind.payload.parse(payload),
+    opts: {
+      attempts: kind.attempts,
+      backoff: kind.backoff,
+      removeOnComplete: { age: kind.retention.completedSeconds },
+      removeOnFail: { age: kind.retention.failedSeconds },
+      deduplication: { id: kind.deduplicationKey(payload), keepLastIfActive: true },
+    },
+  }
+}
+
+/** @throws {SyncError} `invalid_job`, naming the fields that don't fit. */
+export function parseSyncUserJob(data: unknown): SyncUserJob {
+  const parsed = syncUser.safeParse(data)
+  if (parsed.success) return parsed.data
+  const fields = parsed.error.issues.map(({ path, code }) => `${path.join('.') || 'payload'} (${code})`)
+  throw new SyncError('invalid_job', `payload of sync-user does not fit: ${fields.join(', ')}`)
+}
