@@ -1,0 +1,48 @@
+import { GraphUnavailable } from '../errors.ts'
+
+/**
+ * Reads a body within bounds and parses it. Undefined for an empty body and for one that isn't JSON under a status that
+ * refuses anyway (an HTML 503), since there the status decides.
+ * @throws {GraphUnavailable} cut off, too large, out of time, or a 2xx that isn't JSON.
+ */
+export async function readJson(
+  response: Response,
+  limits: { maxBytes: number; signal: AbortSignal },
+): Promise<unknown> {
+  const text = await readText(response, limits)
+  if (text === '') return undefined
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    if (!response.ok) return undefined
+    throw new GraphUnavailable(`Graph answered ${response.status} with a body that is not JSON`, {
+      cause: bodyKind(cause),
+    })
+  }
+}
+
+async function readText(
+  response: Response,
+  { maxBytes, signal }: { maxBytes: number; signal: AbortSignal },
+): Promise<string> {
+  const decoder = new TextDecoder()
+  let text = ''
+  let bytes = 0
+  try {
+    for await (const chunk of response.body ?? []) {
+      bytes += chunk.byteLength
+      if (bytes > maxBytes) throw new GraphUnavailable(`Graph's answer is larger than ${maxBytes} bytes`)
+      text += decoder.decode(chunk, { stream: true })
+    }
+  } catch (cause) {
+    if (cause instanceof GraphUnavailable) throw cause
+    const why = signal.aborted ? 'took too long' : 'was cut off'
+    throw new GraphUnavailable(`Graph's answer ${why}`, { cause })
+  }
+  return text + decoder.decode()
+}
+
+/** A parse error's message quotes the body, which may hold personal data: only its name is kept. */
+function bodyKind(error: unknown): Error {
+  return new Error(error instanceof Error ? error.name : 'not JSON')
+}

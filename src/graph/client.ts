@@ -1,0 +1,95 @@
+import { Client, ResponseType, type Context, type Middleware } from '@microsoft/microsoft-graph-client'
+import { GraphUnavailable } from '../errors.ts'
+import { refuse, type Answer } from './answer.ts'
+import { readJson } from './body.ts'
+
+/** `high` for what a person waits for, `low` for a resync: Graph throttles low first. */
+export type GraphPriority = 'high' | 'low'
+
+export type GraphClientOptions = {
+  /** Origin of Graph, no version: `https://graph.microsoft.com`. Tokens go to this origin and no other. */
+  baseUrl: string
+  accessToken: string
+  priority?: GraphPriority
+  /** Milliseconds for one request, body included; default 30,000. */
+  timeoutMs?: number
+  /** Bytes of one answer; default 16 MiB. */
+  maxBytes?: number
+  fetch?: typeof fetch
+  /** Aborts whatever request is open. */
+  signal?: AbortSignal | undefined
+}
+
+export type GraphRequest = { path: string; headers?: Record<string, string>; body?: unknown }
+
+export type GraphClient = {
+  baseUrl: string
+  /**
+   * Sends one request below `/v1.0` (GET, or POST where there is a body) and gives the JSON of a 2xx answer.
+   * @throws {SyncError} by status, see {@link refuse}; nothing is retried here, that is the queue's work.
+   */
+  request: (request: GraphRequest) => Promise<Answer>
+}
+
+/**
+ * The Graph SDK with a middleware chain of our own: token → fetch. The SDK's retrying and paging stay out, since
+ * retrying is the queue's and a walk over pages must be proven complete.
+ */
+export function createGraphClient(options: GraphClientOptions): GraphClient {
+  const { baseUrl, priority = 'high', timeoutMs = 30_000, maxBytes = 16 * 1024 * 1024 } = options
+  const failures = new WeakMap<Response, unknown>()
+  const client = Client.initWithMiddleware({
+    baseUrl: `${baseUrl}/`,
+    defaultVersion: 'v1.0',
+    middleware: tokenMiddleware(options, fetchMiddleware(options.fetch ?? fetch, failures)),
+  })
+  return {
+    baseUrl,
+    request: async ({ path, headers = {}, body }) => {
+      const timeUp = AbortSignal.timeout(timeoutMs)
+      const signal = options.signal ? AbortSignal.any([options.signal, timeUp]) : timeUp
+      const request = client
+        .api(path)
+        .headers({ ...headers, 'x-ms-throttle-priority': priority })
+        .option('signal', signal)
+        .responseType(ResponseType.RAW)
+      const response: unknown = await (body === undefined ? request.get() : request.post(body))
+      if (!(response instanceof Response)) throw new GraphUnavailable('Graph gave no answer')
+      if (response.type === 'error')
+        throw new GraphUnavailable('Graph could not be reached', { cause: failures.get(response) })
+      const json = await readJson(response, { maxBytes, signal })
+      const answer = { status: response.status, headers: response.headers, json }
+      if (!response.ok) throw refuse(answer)
+      return answer
+    },
+  }
+}
+
+/** Adds the bearer token, to requests of the configured origin only. The SDK's own would drop it for http and custom hosts. */
+function tokenMiddleware({ baseUrl, accessToken }: GraphClientOptions, next: Middleware): Middleware {
+  const { origin } = new URL(baseUrl)
+  return {
+    execute: async (context: Context) => {
+      const url = typeof context.request === 'string' ? context.request : context.request.url
+      const headers = new Headers(context.options?.headers)
+      headers.delete('authorization')
+      if (new URL(url).origin === origin) headers.set('authorization', `Bearer ${accessToken}`)
+      context.options = { ...context.options, headers, redirect: 'error' }
+      await next.execute(context)
+    },
+  }
+}
+
+/** The SDK folds whatever is thrown here into an error of its own, so a failure travels as an error `Response`. */
+function fetchMiddleware(send: typeof fetch, failures: WeakMap<Response, unknown>): Middleware {
+  return {
+    execute: async (context: Context) => {
+      try {
+        context.response = await send(context.request, context.options)
+      } catch (error) {
+        context.response = Response.error()
+        failures.set(context.response, error)
+      }
+    },
+  }
+}

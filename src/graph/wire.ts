@@ -1,0 +1,68 @@
+import { z } from 'zod'
+
+/** Graph's error body; `innerError` is also spelled `innererror` (Graph docs: errors). */
+export const graphError = z.object({
+  error: z.object({
+    code: z.string().catch(''),
+    innerError: z.object({ 'request-id': z.string().optional() }).optional().catch(undefined),
+    innererror: z.object({ 'request-id': z.string().optional() }).optional().catch(undefined),
+  }),
+})
+
+/**
+ * A group as `$select` asks for it. Objects the token may not read come with id and type only: scalars null, collections
+ * empty (Graph docs: permissions-overview, limited information).
+ */
+const group = z
+  .object({
+    id: z.string().min(1).max(64),
+    displayName: z.string().nullish(),
+    description: z.string().nullish(),
+    mail: z.string().nullish(),
+    securityEnabled: z.boolean().nullish(),
+    mailEnabled: z.boolean().nullish(),
+    groupTypes: z.array(z.string()).nullish(),
+  })
+  .transform(({ id, groupTypes, ...labels }) => {
+    const limited = labels.securityEnabled == null && labels.mailEnabled == null
+    return {
+      objectId: id.toLowerCase(),
+      displayName: labels.displayName ?? null,
+      description: labels.description ?? null,
+      mail: labels.mail ?? null,
+      securityEnabled: labels.securityEnabled ?? null,
+      mailEnabled: labels.mailEnabled ?? null,
+      groupTypes: limited ? null : (groupTypes ?? null),
+    }
+  })
+
+export const groupProperties = [
+  'id',
+  'displayName',
+  'description',
+  'mail',
+  'securityEnabled',
+  'mailEnabled',
+  'groupTypes',
+]
+
+export const groupPage = z.object({
+  value: z.array(group),
+  '@odata.nextLink': z.string().optional(),
+})
+
+export type GroupPage = z.output<typeof groupPage>
+
+export const me = z.object({ id: z.string().transform((id) => id.toLowerCase()) })
+
+/** Inner answers come in any order; bodies may be objects or, for other types, text (Graph docs: json-batching). */
+export const batchAnswer = z.object({
+  responses: z.array(
+    z.object({
+      id: z.string(),
+      status: z.number().int(),
+      headers: z.record(z.string(), z.string()).nullish(),
+      body: z.unknown(),
+    }),
+  ),
+})

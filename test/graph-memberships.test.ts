@@ -1,0 +1,283 @@
+import { createServer, type Server } from 'node:http'
+import { once } from 'node:events'
+import fc from 'fast-check'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { retryAfterMs } from '../src/graph/answer.ts'
+import { createGraphClient } from '../src/graph/client.ts'
+import { nextPath, readMemberships } from '../src/graph/memberships.ts'
+import { startSimulator, type Simulator, type User } from '../src/simulator/index.ts'
+
+let simulator: Simulator
+let person: User
+const beganAt = '2026-01-01T00:00:00.000000Z'
+
+beforeAll(async () => {
+  simulator = await startSimulator({ users: 0, groups: 0, https: false })
+  person = simulator.tenant.addUser({ displayName: 'Ada' })
+})
+afterEach(() => {
+  simulator.faults.clear()
+  simulator.requests.clear()
+})
+afterAll(() => simulator.close())
+
+async function read(
+  options: {
+    scope?: string
+    read?: 'transitive' | 'direct'
+    objectId?: string
+    timeoutMs?: number
+    maxBytes?: number
+  } = {},
+) {
+  const { access_token: accessToken } = await simulator.signIn(
+    person.id,
+    options.scope === undefined ? {} : { scope: options.scope },
+  )
+  const { timeoutMs = 5000, maxBytes = 16 * 1024 * 1024 } = options
+  const client = createGraphClient({ baseUrl: simulator.graphUrl, accessToken, timeoutMs, maxBytes })
+  return await readMemberships(client, {
+    objectId: options.objectId ?? person.id,
+    read: options.read ?? 'transitive',
+    beganAt,
+  })
+}
+
+const ids = (memberships: readonly { objectId: string }[]) =>
+  memberships.map(({ objectId }) => objectId).toSorted()
+const expected = (transitive: boolean) =>
+  ids(simulator.tenant.groupsOf(person.id, { transitive }).map(({ id }) => ({ objectId: id })))
+
+function joinGroups(count: number, prefix: string): void {
+  for (let index = 0; index < count; index += 1) {
+    const group = simulator.tenant.addGroup({ displayName: `${prefix} ${index}`, kind: 'security' })
+    simulator.tenant.addMember(group.id, person.id)
+  }
+}
+
+test('a person in no group gives a complete, empty snapshot', async () => {
+  expect(await read()).toMatchObject({ beganAt, memberships: [] })
+})
+
+test('nested groups are read, and left out where only direct memberships are wanted', async () => {
+  const team = simulator.tenant.addGroup({ displayName: 'Team', kind: 'security', description: 'us' })
+  const everyone = simulator.tenant.addGroup({ displayName: 'Everyone', kind: 'security' })
+  simulator.tenant.addMember(team.id, person.id)
+  simulator.tenant.nest(everyone.id, team.id)
+  expect(ids((await read()).memberships)).toEqual([team.id, everyone.id].toSorted())
+  expect(ids((await read({ read: 'direct' })).memberships)).toEqual([team.id])
+  expect((await read()).memberships.find(({ objectId }) => objectId === team.id)).toEqual({
+    objectId: team.id,
+    displayName: 'Team',
+    description: 'us',
+    mail: null,
+    securityEnabled: true,
+    mailEnabled: false,
+    groupTypes: [],
+  })
+})
+
+test('directory roles are no groups', async () => {
+  const role = simulator.tenant.addDirectoryRole({ displayName: 'Global Reader' })
+  simulator.tenant.addMember(role.id, person.id)
+  expect(ids((await read()).memberships)).toEqual(expected(true))
+})
+
+test('without a group permission the labels are null and the memberships are still known', async () => {
+  const { memberships } = await read({ scope: 'openid profile User.Read' })
+  expect(ids(memberships)).toEqual(expected(true))
+  expect(
+    memberships.every(({ displayName, groupTypes }) => displayName === null && groupTypes === null),
+  ).toBe(true)
+})
+
+test('all pages are read to the end, with the consistency header on each, and one request proves whose token it is', async () => {
+  joinGroups(2500, 'Many')
+  const { memberships } = await read()
+  expect(ids(memberships)).toEqual(expected(true))
+  const pages = simulator.requests.all({ path: /transitiveMemberOf/ })
+  expect(pages.map(({ headers }) => headers['consistencylevel'])).toEqual([
+    'eventual',
+    'eventual',
+    'eventual',
+  ])
+  expect(simulator.requests.all({ path: /\$batch$/ })).toHaveLength(1)
+})
+
+test.for([
+  ['a 500 on page 2', { on: { page: 2 }, status: 500 }, 'graph_unavailable'],
+  ['a 500 on page 3', { on: { page: 3 }, status: 500 }, 'graph_unavailable'],
+  ['a socket cut in the middle of page 2', { on: { page: 2 }, cut: 'mid-body' }, 'graph_unavailable'],
+  [
+    'a socket cut before the headers of page 2',
+    { on: { page: 2 }, cut: 'before-headers' },
+    'graph_unavailable',
+  ],
+  [
+    'an HTML page with status 200',
+    { on: { page: 2 }, status: 200, body: '<html>busy</html>' },
+    'graph_unavailable',
+  ],
+  ['an HTML 503', { on: { page: 2 }, status: 503, body: '<html>busy</html>' }, 'graph_unavailable'],
+  ['a failed inner request of the batch', { on: { page: 1 }, status: 500 }, 'graph_unavailable'],
+  [
+    'a throttled inner request of the batch',
+    { on: { page: 1 }, status: 429, headers: { 'Retry-After': '7' } },
+    'throttled',
+  ],
+  [
+    'a throttled envelope',
+    { on: { path: /\$batch$/ }, status: 429, headers: { 'Retry-After': '7' } },
+    'throttled',
+  ],
+  [
+    'a 503 that says when to come back',
+    { on: { page: 2 }, status: 503, headers: { 'Retry-After': '7' } },
+    'throttled',
+  ],
+  ['an envelope of 424', { on: { path: /\$batch$/ }, status: 424 }, 'graph_unavailable'],
+  ['a 401', { on: { page: 2 }, status: 401 }, 'token_rejected'],
+  ['a 403', { on: { page: 2 }, status: 403 }, 'access_denied'],
+  ['a page without a value', { on: { page: 2 }, status: 200, body: {} }, 'unexpected_response'],
+  [
+    'a group without an id',
+    { on: { page: 2 }, status: 200, body: { value: [{ displayName: 'x' }] } },
+    'unexpected_response',
+  ],
+  [
+    'a batch without answers',
+    { on: { path: /\$batch$/ }, status: 200, body: { responses: [] } },
+    'unexpected_response',
+  ],
+] as const)('%s gives no snapshot but its own error code', async ([, fault, code]) => {
+  simulator.faults.next({ ...fault })
+  await expect(read()).rejects.toMatchObject({ code })
+})
+
+test('an answer that never ends is given up in time, and one that is too long at the limit', async () => {
+  simulator.faults.next({ on: { page: 2 }, hang: true })
+  await expect(read({ timeoutMs: 200 })).rejects.toMatchObject({ code: 'graph_unavailable' })
+  await expect(read({ maxBytes: 10_000 })).rejects.toMatchObject({ code: 'graph_unavailable' })
+})
+
+test('groups that a page repeats count once', async () => {
+  let first: unknown[] = []
+  simulator.faults.next({
+    on: { page: 1 },
+    rewrite: (body) => {
+      first = (body as { value: unknown[] }).value
+      return body
+    },
+  })
+  simulator.faults.next({
+    on: { page: 2 },
+    rewrite: (body) => ({ ...(body as object), value: [...first, ...(body as { value: unknown[] }).value] }),
+  })
+  expect(ids((await read()).memberships)).toEqual(expected(true))
+})
+
+test('an empty page with a next link is not the end', async () => {
+  let cut: unknown[] = []
+  simulator.faults.next({
+    on: { page: 2 },
+    rewrite: (body) => {
+      cut = (body as { value: unknown[] }).value
+      return { ...(body as object), value: [] }
+    },
+  })
+  simulator.faults.next({
+    on: { page: 3 },
+    rewrite: (body) => ({ ...(body as object), value: [...cut, ...(body as { value: unknown[] }).value] }),
+  })
+  expect(ids((await read()).memberships)).toEqual(expected(true))
+})
+
+test('a next link that repeats is an error and not an endless walk', async () => {
+  let link: unknown
+  simulator.faults.next({
+    on: { page: 1 },
+    rewrite: (body) => {
+      link = (body as Record<string, unknown>)['@odata.nextLink']
+      return body
+    },
+  })
+  simulator.faults.next({
+    on: { page: 2 },
+    times: Number.POSITIVE_INFINITY,
+    rewrite: (body) => ({ ...(body as object), '@odata.nextLink': link }),
+  })
+  await expect(read()).rejects.toMatchObject({ code: 'unexpected_response' })
+})
+
+test('a token of another person gives no snapshot, whatever it can read', async () => {
+  const other = simulator.tenant.addUser({ displayName: 'Eve' })
+  await expect(read({ objectId: other.id })).rejects.toMatchObject({ code: 'wrong_user' })
+})
+
+test('a next link to another host is refused and the token is not sent there', async () => {
+  const received: string[] = []
+  const foreign: Server = createServer((request, response) => {
+    received.push(String(request.headers.authorization))
+    response.end('{"value":[]}')
+  }).listen(0, '127.0.0.1')
+  await once(foreign, 'listening')
+  const address = foreign.address()
+  const port = typeof address === 'object' ? address?.port : 0
+  simulator.faults.next({
+    on: { page: 1 },
+    rewrite: (body) => ({
+      ...(body as object),
+      '@odata.nextLink': `http://127.0.0.1:${port}/v1.0/me/memberOf?$skiptoken=1`,
+    }),
+  })
+  await expect(read()).rejects.toMatchObject({ code: 'unexpected_response' })
+  expect(received).toEqual([])
+  foreign.close()
+})
+
+test('a redirect is not followed', async () => {
+  simulator.faults.next({ on: { page: 2 }, status: 302, headers: { location: 'http://127.0.0.1:9/v1.0/me' } })
+  await expect(read()).rejects.toMatchObject({ code: 'graph_unavailable' })
+})
+
+test('requests say that a person waits for them', async () => {
+  await read()
+  expect(simulator.requests.all({ path: /\$batch$/ })[0]?.headers['x-ms-throttle-priority']).toBe('high')
+})
+
+test.for([
+  'https://graph.microsoft.com.evil.example/v1.0/me',
+  'https://evil.example/v1.0/me',
+  'http://graph.microsoft.com/v1.0/me',
+  'https://graph.microsoft.com:8443/v1.0/me',
+  'https://user@graph.microsoft.com/v1.0/me',
+  'https://graph.microsoft.com/beta/me',
+  '//evil.example/v1.0/me',
+  '/v1.0/me',
+  '',
+])('the next link %j is refused', (link) => {
+  expect(() => nextPath('https://graph.microsoft.com', link)).toThrow(
+    expect.objectContaining({ code: 'unexpected_response' }),
+  )
+})
+
+test('the next link of the configured Graph is followed below its version', () => {
+  expect(
+    nextPath('https://graph.microsoft.com', 'https://graph.microsoft.com/v1.0/me/memberOf?$skiptoken=a%2Bb'),
+  ).toBe('/me/memberOf?$skiptoken=a%2Bb')
+})
+
+test('Retry-After is read as seconds, fractions and dates, within our own floor and cap', () => {
+  const now = Date.parse('2026-01-01T00:00:00Z')
+  expect(retryAfterMs('10', now)).toBe(10_000)
+  expect(retryAfterMs('2.128', now)).toBe(2128)
+  expect(retryAfterMs('Thu, 01 Jan 2026 00:00:30 GMT', now)).toBe(30_000)
+  expect(retryAfterMs(null, now)).toBe(10_000)
+  expect(retryAfterMs('soon', now)).toBe(10_000)
+  fc.assert(
+    fc.property(fc.string(), (text) => {
+      const ms = retryAfterMs(text, now)
+      return ms >= 1000 && ms <= 3_600_000
+    }),
+  )
+})
