@@ -1,0 +1,175 @@
+import { randomUUID } from 'node:crypto'
+import { z } from 'zod'
+import type { Database } from '../../db/client.ts'
+import {
+  insertLoginEvent,
+  updateUserLabels,
+  type NewLoginEvent,
+  type StoredLoginEvent,
+} from '../../db/login-events.ts'
+import { findRunSince } from '../../db/sync-runs.ts'
+import { databaseFailure } from '../database-failure.ts'
+import { SyncError } from '../errors.ts'
+import { within } from '../within.ts'
+import type { Vault } from './vault.ts'
+
+const guid = z
+  .string()
+  .regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i, 'must be a GUID')
+  .transform((text) => text.toLowerCase())
+// Postgres refuses NUL in text.
+const label = z
+  .string()
+  .max(1024)
+  .transform((text) => text.replaceAll('\u0000', ''))
+const token = z.string().min(1).max(32_768)
+const instant = z.union([
+  z.iso.datetime({ offset: true }).transform((text) => new Date(text).toISOString()),
+  z
+    .number()
+    .int()
+    .positive()
+    .max(8_640_000_000_000)
+    .transform((seconds) => new Date(seconds * 1000).toISOString()),
+])
+
+/** Who signed in and with which Graph tokens, as the producer and `POST /v1/login-events` take it. */
+export const signedInUser = z.strictObject({
+  tenantId: guid,
+  objectId: guid,
+  userPrincipalName: label.optional(),
+  displayName: label.optional(),
+  mail: label.optional(),
+  tokens: z.strictObject({
+    accessToken: token,
+    /** ISO 8601 with an offset, or seconds since 1970. */
+    expiresAt: instant,
+    refreshToken: token.optional(),
+    scopes: z.array(z.string().min(1).max(256)).max(256),
+  }),
+})
+
+/** The same, for a source whose tenant is known: its people and nobody else's. */
+export function signedInUserOf(tenantId: string) {
+  const ofTenant = guid.refine((told) => told === tenantId, "must be the tenant of this gateway's source")
+  return signedInUser.extend({ tenantId: ofTenant })
+}
+
+export type SignedInUser = z.input<typeof signedInUser>
+
+export type LoginResult =
+  | { eventId: string; outcome: 'pending' }
+  | { eventId: string; outcome: string; runId: string }
+
+/**
+ * Stores the login event and the sealed tokens, then hands the event to the queue. Resolves when the event is stored,
+ * whether or not the queue could be reached; with `waitUpToMs`, with the outcome if the run ends in time.
+ *
+ * Rejects with a `SyncError` where nothing could be stored: `invalid_login_event`, or `database_failed`. A sign-in flow
+ * catches it and lets the person in.
+ */
+export type LoginSucceeded = (user: SignedInUser, options?: { waitUpToMs?: number }) => Promise<LoginResult>
+
+export type LoginParts = {
+  db: Database
+  vault: Vault
+  /** Slug of the source people sign in through. */
+  source: string
+  /** Hands the stored event to the queue; false if it couldn't. */
+  enqueue: (event: StoredLoginEvent) => Promise<boolean>
+  /** Calls back whenever a sync job has ended, `failed` if for good. Resolves once no later end is missed. */
+  listen: (onEnd: (end: { userId: string; failed: boolean }) => void) => Promise<() => void>
+  /** Work that the sign-in doesn't wait for, but closing does. */
+  inBackground: (work: Promise<unknown>) => void
+}
+
+/** What tokens of a user are sealed for: its identity. */
+export function tokenBinding(tenantId: string, objectId: string): string {
+  return `${tenantId}/${objectId}`
+}
+
+export function createLoginSucceeded(parts: LoginParts): LoginSucceeded {
+  const { db, enqueue, inBackground } = parts
+  return async (user, { waitUpToMs = 0 } = {}) => {
+    const event = await sealEvent(parts, parseUser(user))
+    const { labelled, ...stored } = await insertLoginEvent(db, event).catch((error: unknown) => {
+      throw databaseFailure(error)
+    })
+    if (!labelled) inBackground(updateUserLabels(db, event))
+    const run = await (waitUpToMs > 0
+      ? runWithin(parts, stored, waitUpToMs)
+      : enqueue(stored).then(() => undefined))
+    return run
+      ? { eventId: event.eventId, outcome: run.outcome, runId: run.id }
+      : { eventId: event.eventId, outcome: 'pending' }
+  }
+}
+
+/** Names the fields and never their values, one of which is a token. */
+function parseUser(user: SignedInUser): z.output<typeof signedInUser> {
+  const parsed = signedInUser.safeParse(user)
+  if (parsed.success) return parsed.data
+  const problems = parsed.error.issues.map(({ path, code }) => `${path.join('.') || 'the event'} (${code})`)
+  throw new SyncError('invalid_login_event', `a login event does not fit: ${problems.join(', ')}`)
+}
+
+async function sealEvent(
+  { vault, source }: LoginParts,
+  user: z.output<typeof signedInUser>,
+): Promise<NewLoginEvent> {
+  const { accessToken, refreshToken, expiresAt, scopes } = user.tokens
+  const binding = tokenBinding(user.tenantId, user.objectId)
+  const sealed = await vault.seal(
+    { accessToken, ...(refreshToken === undefined ? {} : { refreshToken }) },
+    binding,
+  )
+  return {
+    eventId: randomUUID(),
+    source,
+    tenantId: user.tenantId,
+    objectId: user.objectId,
+    userPrincipalName: user.userPrincipalName ?? null,
+    displayName: user.displayName ?? null,
+    mail: user.mail ?? null,
+    sealed: sealed.text,
+    keyId: sealed.keyId,
+    expiresAt,
+    scopes,
+  }
+}
+
+/** Milliseconds a sign-in spends on starting to listen before it enqueues all the same. */
+const listenWithinMs = 1000
+
+/** Milliseconds after which it looks without being told: BullMQ's events may skip one on the Postgres backend. */
+const lookEveryMs = 500
+
+/**
+ * The first run of the user that began after the event, or undefined when time is up. The queue's events only say when
+ * to look: the run row in Postgres is the truth, so a merged or replayed job is found as well.
+ */
+async function runWithin(parts: LoginParts, event: StoredLoginEvent, ms: number) {
+  const timeUp = AbortSignal.timeout(ms)
+  let look = Promise.withResolvers<void>()
+  timeUp.addEventListener('abort', () => look.resolve(), { once: true })
+  let gaveUp = false
+  const listening = parts.listen(({ userId, failed }) => {
+    if (userId !== event.userId) return
+    gaveUp ||= failed
+    look.resolve()
+  })
+  const ready = await within(Math.min(ms, listenWithinMs), listening)
+  await parts.enqueue(event)
+  try {
+    for (;;) {
+      const run = await findRunSince(parts.db, event.userId, event.receivedAt)
+      // A failed attempt is an end only when no other follows.
+      const ended = run && (run.outcome !== 'failed' || gaveUp) ? run : undefined
+      if (ended || !ready || timeUp.aborted) return ended
+      await within(lookEveryMs, look.promise)
+      look = Promise.withResolvers()
+    }
+  } finally {
+    listening.then((stop) => stop()).catch(() => undefined)
+  }
+}

@@ -1,0 +1,138 @@
+import { Hono, type Context } from 'hono'
+import { randomNonce, randomPKCECodeVerifier, randomState } from 'openid-client'
+import type { Logger } from 'pino'
+import type { SourceConfig } from '../config.ts'
+import { toSyncError } from '../errors.ts'
+import { createEntraClient, type EntraSignIn } from './entra.ts'
+import type { LoginSucceeded } from './login-succeeded.ts'
+import type { PendingSignIns } from './oauth-state.ts'
+import { problemPage } from './page.ts'
+import { safeReturnTo } from './return-to.ts'
+import type { Sessions } from './session.ts'
+import { adviceFor, describeSignInFailure } from './sign-in-failure.ts'
+
+export type OAuthSourceParts = {
+  publicUrl: string
+  source: SourceConfig
+  pendingSignIns: PendingSignIns
+  sessions: Sessions
+  loginSucceeded: LoginSucceeded
+  log: Logger
+}
+
+/** How long a sign-in waits for its login event to be stored before it goes on without. */
+const storeWithinMs = 5000
+
+/** The routes of a source: `login/<slug>/` sends the browser to Entra, `callback/<slug>/` is where it comes back to. */
+export function oauthSource(parts: OAuthSourceParts): Hono {
+  const { source, pendingSignIns } = parts
+  const entra = createEntraClient(source)
+  const callbackUrl = `${parts.publicUrl}/source/oauth/callback/${source.slug}/`
+  const publicHost = new URL(parts.publicUrl).host
+  const app = new Hono()
+
+  for (const step of ['login', 'callback']) {
+    app.get(`/${step}/:slug`, (c) => {
+      const { pathname, search } = new URL(c.req.url)
+      return c.redirect(`${pathname}/${search}`, 301)
+    })
+  }
+
+  app.get('/login/:slug/', async (c) => {
+    if (c.req.param('slug') !== source.slug) return c.notFound()
+    const { host, pathname, search } = new URL(c.req.url)
+    // Entra sends the browser back to the public URL: a cookie set under another name of this host would be missed.
+    if (host !== publicHost && isLoopback(host))
+      return c.redirect(`${parts.publicUrl}${pathname}${search}`, 302)
+    const pending = {
+      slug: source.slug,
+      state: randomState(),
+      nonce: randomNonce(),
+      codeVerifier: randomPKCECodeVerifier(),
+      returnTo: safeReturnTo(c.req.query('return_to')),
+    }
+    const loginHint = c.req.query('login_hint')?.slice(0, 320) || undefined
+    try {
+      const url = await entra.authorizationUrl(pending, callbackUrl, loginHint)
+      await pendingSignIns.remember(c, pending)
+      return c.redirect(url.href, 302)
+    } catch (error) {
+      return await failed(parts, c, error)
+    }
+  })
+
+  app.get('/callback/:slug/', async (c) => {
+    if (c.req.param('slug') !== source.slug) return c.notFound()
+    const pending = await pendingSignIns.take(c, c.req.query('state') ?? '')
+    if (pending?.slug !== source.slug) return await unknownState(parts, c)
+    let person: EntraSignIn
+    try {
+      person = await entra.redeem(new URL(callbackUrl + new URL(c.req.url).search), pending)
+    } catch (error) {
+      return await failed(parts, c, error)
+    }
+    await recordLogin(parts, person)
+    await parts.sessions.start(c, person)
+    return c.redirect(pending.returnTo, 303)
+  })
+
+  return app
+}
+
+/** Signing in survives whatever happens to the event: the next sign-in, or the resync, makes up for a lost one. */
+async function recordLogin({ loginSucceeded, log }: OAuthSourceParts, person: EntraSignIn): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const lost = (error: unknown) => {
+    const { code, name } = toSyncError(error)
+    log.error(
+      { code, error: name, objectId: person.objectId },
+      'signed in, but the login event was not stored',
+    )
+  }
+  const stored = loginSucceeded(person).then(() => undefined, lost)
+  const tooLate = new Promise<void>((resolve) => {
+    timer = setTimeout(() => {
+      log.warn({ objectId: person.objectId }, 'signed in before the login event was stored')
+      resolve()
+    }, storeWithinMs)
+  })
+  await Promise.race([stored, tooLate])
+  clearTimeout(timer)
+}
+
+async function unknownState({ source, log }: OAuthSourceParts, c: Context): Promise<Response> {
+  log.warn({ source: source.slug, error: 'unknown_state' }, 'sign-in failed')
+  return c.html(
+    await problemPage({
+      title: 'This sign-in can’t be finished',
+      advice:
+        'It was begun more than ten minutes ago, was already used, or was begun in another browser. Nothing is wrong with your account.',
+      action: { href: `/source/oauth/login/${source.slug}/`, text: 'Sign in again' },
+    }),
+    400,
+  )
+}
+
+async function failed({ source, log }: OAuthSourceParts, c: Context, error: unknown): Promise<Response> {
+  const { temporary, ...facts } = describeSignInFailure(error)
+  log.warn({ source: source.slug, ...facts }, 'sign-in failed')
+  if (temporary) c.header('Retry-After', '30')
+  return c.html(
+    await problemPage({
+      title: 'You are not signed in',
+      advice: adviceFor({ temporary, ...facts }),
+      action: { href: `/source/oauth/login/${source.slug}/`, text: 'Sign in again' },
+      facts: [
+        ['Error', facts.error],
+        ['Entra code', facts.aadsts],
+        ['Correlation id', facts.correlationId],
+      ],
+    }),
+    temporary ? 503 : 400,
+  )
+}
+
+/** 127.0.0.1 typed for localhost. Any other host may be how a proxy calls us. */
+function isLoopback(host: string): boolean {
+  return /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/.test(host)
+}

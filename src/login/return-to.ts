@@ -1,0 +1,13 @@
+const placeholder = 'http://gateway.invalid'
+
+/**
+ * Where to go after signing in: a path of this gateway, or `/` for anything a browser might take to another host, among
+ * them `//host`, `/\host`, `/<tab>/host` and `/.//host`, and for the sign-in routes, which would go round in circles.
+ */
+export function safeReturnTo(wanted: string | undefined): string {
+  if (!wanted?.startsWith('/') || wanted.length > 1024 || /[\\\p{Cc}]/u.test(wanted)) return '/'
+  if (!URL.canParse(wanted, placeholder)) return '/'
+  const { origin, pathname, search, hash } = new URL(wanted, placeholder)
+  if (origin !== placeholder || pathname.startsWith('//') || pathname.startsWith('/source/')) return '/'
+  return `${pathname}${search}${hash}`
+}

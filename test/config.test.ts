@@ -1,0 +1,93 @@
+import { randomBytes } from 'node:crypto'
+import { expect, test } from 'vitest'
+import { loadConfig, parseNamedKeys, type Environment } from '../src/config.ts'
+import { ConfigInvalid } from '../src/errors.ts'
+
+const aKey = randomBytes(32).toString('base64')
+const complete = {
+  DATABASE_URL: 'postgres://localhost/app',
+  ENTRA_TENANT_ID: '6f1b6c0e-5b2a-4f0e-9a59-0d4e6a5c3b21',
+  ENTRA_CLIENT_ID: '6f1b6c0e-5b2a-4f0e-9a59-0d4e6a5c3b22',
+  ENTRA_CLIENT_SECRET: 'a secret',
+  TOKEN_ENCRYPTION_KEYS: `k1:${aKey}`,
+  SESSION_KEYS: `s1:${aKey}`,
+}
+
+function problemsOf(environment: Environment, needs = {}): string[] {
+  try {
+    loadConfig(environment, needs)
+  } catch (error) {
+    if (error instanceof ConfigInvalid) return error.problems.map(({ setting }) => setting)
+    throw error
+  }
+  return []
+}
+
+test('a complete environment gives a frozen configuration with safe defaults', () => {
+  const config = loadConfig(complete, { gateway: true })
+  expect(config).toMatchObject({
+    queueUrl: 'postgres://localhost/app',
+    host: '127.0.0.1',
+    publicUrl: 'http://localhost:3000',
+    adminPassword: undefined,
+    apiKeys: [],
+    source: { slug: 'entra-id', graphBaseUrl: 'https://graph.microsoft.com', groupRead: 'transitive' },
+  })
+  expect(Object.isFrozen(config)).toBe(true)
+})
+
+test('every missing and every malformed setting is told at once', () => {
+  const environment = {
+    ENTRA_TENANT_ID: 'contoso',
+    PORT: 'abc',
+    QUEUE_URL: 'amqp://x',
+    LOG_LEVEL: 'loud',
+    TOKEN_ENCRYPTION_KEYS: 'k1:short',
+  }
+  expect(problemsOf(environment, { gateway: true }).toSorted()).toEqual([
+    'DATABASE_URL',
+    'ENTRA_CLIENT_ID',
+    'ENTRA_CLIENT_SECRET',
+    'ENTRA_TENANT_ID',
+    'LOG_LEVEL',
+    'PORT',
+    'QUEUE_URL',
+    'SESSION_KEYS',
+    'TOKEN_ENCRYPTION_KEYS',
+  ])
+})
+
+test('a command that needs less of it complains of less', () => {
+  expect(problemsOf({ DATABASE_URL: 'postgres://localhost/app' }, { databaseOnly: true })).toEqual([])
+  expect(problemsOf({ ...complete, SESSION_KEYS: '' })).toEqual([])
+})
+
+test.for([
+  ['http://127.0.0.1:8080', true],
+  ['http://localhost:8080', true],
+  ['http://[::1]:8080', true],
+  ['https://graph.microsoft.us', true],
+  ['http://graph.microsoft.com', false],
+  ['http://localhost.evil.example', false],
+  ['https://user:password@graph.microsoft.com', false],
+  ['ftp://graph.microsoft.com', false],
+  ['graph.microsoft.com', false],
+] as const)('the base URL %s is taken: %s', ([url, taken]) => {
+  expect(problemsOf({ ...complete, GRAPH_BASE_URL: url })).toEqual(taken ? [] : ['GRAPH_BASE_URL'])
+})
+
+test('a problem with a key names its entry and never its value', () => {
+  const secret = randomBytes(31).toString('base64')
+  const broken = () => parseNamedKeys('KEYS', `good:${aKey},bad:${secret},good:${aKey},shapeless`)
+  expect(broken).toThrow(ConfigInvalid)
+  expect(broken).toThrow(/entry 2 \(bad\) has 31 bytes[\s\S]*entry 3 repeats[\s\S]*entry 4 must be/)
+  expect(broken).not.toThrow(secret)
+})
+
+test('API keys that are short enough to guess are refused', () => {
+  expect(problemsOf({ ...complete, API_KEYS: 'short' })).toEqual(['API_KEYS'])
+  expect(loadConfig({ ...complete, API_KEYS: `${'a'.repeat(24)}, ${'b'.repeat(24)}` }).apiKeys).toEqual([
+    'a'.repeat(24),
+    'b'.repeat(24),
+  ])
+})

@@ -1,0 +1,88 @@
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest'
+import type { SourceConfig } from '../src/config.ts'
+import {
+  defaultClientId,
+  defaultClientSecret,
+  startSimulator,
+  type Simulator,
+} from '../src/simulator/index.ts'
+import { createBrowser } from './support/browser.ts'
+import { createTestDatabase, type TestDatabase } from './support/database.ts'
+import { publicUrl, testGateway, testSource } from './support/gateway.ts'
+
+const loginPath = '/source/oauth/login/entra-id/'
+
+let simulator: Simulator
+let database: TestDatabase
+let source: SourceConfig
+
+beforeAll(async () => {
+  simulator = await startSimulator({ users: 5, groups: 10, https: false })
+  database = await createTestDatabase()
+  source = {
+    ...testSource,
+    tenantId: simulator.tenant.id,
+    clientId: defaultClientId,
+    clientSecret: defaultClientSecret,
+    authorityHost: simulator.entraUrl,
+    graphBaseUrl: simulator.graphUrl,
+  }
+})
+beforeEach(() => simulator.faults.clear())
+afterAll(async () => {
+  await simulator.close()
+  await database.close()
+})
+
+function setUp(parts: Partial<SourceConfig> = {}) {
+  const gateway = testGateway({ db: database.db, source: { ...source, ...parts } })
+  return { ...gateway, browser: createBrowser(gateway.app, publicUrl) }
+}
+
+test('a browser that follows every redirect from the button ends signed in as the person it picked', async () => {
+  const [person] = simulator.tenant.users()
+  const { browser, logins, logLines } = setUp()
+  const hint = encodeURIComponent(person?.userPrincipalName ?? '')
+  const answer = await browser.open(`${loginPath}?login_hint=${hint}&return_to=/session`)
+  expect(await answer.json()).toMatchObject({
+    signedIn: true,
+    user: {
+      tenantId: simulator.tenant.id,
+      objectId: person?.id,
+      displayName: person?.displayName,
+      userPrincipalName: person?.userPrincipalName,
+    },
+    freshness: { state: 'never', syncedAt: null },
+  })
+  const [login] = logins
+  expect(login?.user.tokens.scopes).toContain('GroupMember.Read.All')
+  const me = await fetch(`${simulator.graphUrl}/v1.0/me`, {
+    headers: { authorization: `Bearer ${login?.user.tokens.accessToken}` },
+  })
+  expect(await me.json()).toMatchObject({ id: person?.id })
+  const issued = simulator.issuedTokens()
+  expect(issued.length).toBeGreaterThanOrEqual(3)
+  for (const secret of issued) expect(logLines.join()).not.toContain(secret)
+})
+
+test('keys that Entra rotates keep nobody out, a minute after the last time they were read', async () => {
+  const [person] = simulator.tenant.users()
+  const { browser } = setUp()
+  const address = `${loginPath}?login_hint=${person?.userPrincipalName}&return_to=/session`
+  expect((await browser.open(address)).status).toBe(200)
+  await simulator.rotateSigningKeys()
+  browser.cookies().clear()
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 61_000 })
+  const answer = await browser.open(address)
+  vi.useRealTimers()
+  expect(await answer.json()).toMatchObject({ signedIn: true })
+})
+
+test('a wrong client secret is told to the administrator, with the correlation id', async () => {
+  const [person] = simulator.tenant.users()
+  const { browser, logins } = setUp({ clientSecret: 'not the secret' })
+  const answer = await browser.open(`${loginPath}?login_hint=${person?.userPrincipalName}`)
+  expect(answer.status).toBe(400)
+  expect(await answer.text()).toMatch(/registration of this application[^]*AADSTS7000215[^]*Correlation id/)
+  expect(logins).toEqual([])
+})
