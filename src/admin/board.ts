@@ -1,0 +1,102 @@
+import { createBullBoard } from '@bull-board/api'
+import { BullMQAdapter } from '@bull-board/api/bullMQAdapter'
+import { HonoAdapter } from '@bull-board/hono'
+import { serveStatic } from '@hono/node-server/serve-static'
+import { Queue } from 'bullmq'
+import { Hono } from 'hono'
+import { basicAuth } from 'hono/basic-auth'
+import { secureHeaders } from 'hono/secure-headers'
+import type { Logger } from 'pino'
+import { redactDeep, redactText, showKnownFields } from './redact.ts'
+
+/** A BullMQ queue of either backend; the types of the two have nothing closer in common. */
+export type BoardQueue = { readonly name: string }
+
+export type AdminBoardParts = {
+  /** Of the user `admin`. */
+  password: string
+  publicUrl: string
+  queues: readonly BoardQueue[]
+  log: Logger
+}
+
+type BoardHooks = NonNullable<NonNullable<Parameters<typeof createBullBoard>[0]['options']>['handlerHooks']>
+
+const boardPath = '/admin/queues'
+
+/**
+ * bull-board's bundle sets inline style attributes and nothing else that a strict policy refuses. Its page also names a
+ * font at fonts.googleapis.com, which this policy keeps from being fetched.
+ */
+const boardPolicy = {
+  defaultSrc: ["'none'"],
+  scriptSrc: ["'self'"],
+  styleSrc: ["'self'", "'unsafe-inline'"],
+  imgSrc: ["'self'", 'data:'],
+  fontSrc: ["'self'", 'data:'],
+  connectSrc: ["'self'"],
+  baseUri: ["'self'"],
+  formAction: ["'none'"],
+  frameAncestors: ["'none'"],
+}
+
+/** The pages of `/admin`: bull-board behind basic authentication, showing ids and redacted causes only. */
+export function adminBoard({ password, publicUrl, queues, log }: AdminBoardParts): Hono {
+  const server = new HonoAdapter(serveStatic)
+  server.setBasePath(boardPath)
+  createBullBoard({
+    queues: queues.map(adapterFor),
+    serverAdapter: server,
+    options: {
+      uiConfig: { boardTitle: 'entra-group-sync', hideDocsLink: true },
+      handlerHooks: boardHooks(new URL(publicUrl).origin),
+    },
+  })
+  // bull-board answers a thrown error with its message, which no hook sees.
+  server.setErrorHandler((error) => {
+    log.error({ error: error.name, message: redactText(error.message) }, 'bull-board failed')
+    return { status: 500, body: { error: { key: 'ERRORS.INTERNAL_SERVER_ERROR' } } }
+  })
+
+  const app = new Hono()
+  app.use(basicAuth({ username: 'admin', password, realm: 'entra-group-sync admin' }))
+  app.use(secureHeaders({ contentSecurityPolicy: boardPolicy, strictTransportSecurity: false }))
+  app.get('/', (c) => c.redirect(boardPath))
+  app.route('/queues', server.registerPlugin())
+  return app
+}
+
+function adapterFor(queue: BoardQueue): BullMQAdapter {
+  if (!(queue instanceof Queue)) throw new TypeError(`${queue.name} is not a BullMQ queue`)
+  const adapter = new BullMQAdapter(queue)
+  adapter.setFormatter('data', showKnownFields)
+  adapter.setFormatter('returnValue', showKnownFields)
+  adapter.setFormatter('progress', (progress: unknown) =>
+    typeof progress === 'number' ? progress : showKnownFields(progress),
+  )
+  return adapter
+}
+
+/** Formatters don't reach failure reasons, stack traces and logs; the hook after every handler does. */
+function boardHooks(origin: string): BoardHooks {
+  return {
+    before: ({ method, route, request }) => {
+      if (method === 'get') return { allow: true }
+      const { 'sec-fetch-site': site, origin: from } = request.headers
+      // Browsers send basic credentials with cross-site requests too.
+      if (site !== 'same-origin' && from !== origin) return { allow: false, status: 403 }
+      // What the board shows of a job is not what is stored, and hand-made jobs bypass the catalogue.
+      const edits = route.endsWith('/update-data') || route.endsWith('/add')
+      return edits
+        ? { allow: false, status: 403, message: 'Jobs are made by the product only.' }
+        : { allow: true }
+    },
+    after: (_context, result) => {
+      const body = redactDeep(result.body)
+      return { ...result, body: isBody(body) ? body : {} }
+    },
+  }
+}
+
+const isBody = (value: unknown): value is string | Record<string, unknown> =>
+  typeof value === 'string' || (typeof value === 'object' && value !== null)

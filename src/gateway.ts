@@ -1,0 +1,186 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { getRequestListener } from '@hono/node-server'
+import { Hono, type Context, type MiddlewareHandler } from 'hono'
+import { HTTPException } from 'hono/http-exception'
+import { routePath } from 'hono/route'
+import { secureHeaders } from 'hono/secure-headers'
+import type { Logger } from 'pino'
+import type { Database } from '../db/client.ts'
+import { databaseAnswers } from '../db/reachable.ts'
+import { adminBoard, type BoardQueue } from './admin/board.ts'
+import { loginEvents } from './api/login-events.ts'
+import type { NamedKey, SourceConfig } from './config.ts'
+import { ConfigInvalid } from './errors.ts'
+import { signedInUserOf, type LoginSucceeded } from './login/login-succeeded.ts'
+import { oauthSource } from './login/oauth-source.ts'
+import { createPendingSignIns } from './login/oauth-state.ts'
+import { problemPage } from './login/page.ts'
+import { pageStyle } from './login/page-style.ts'
+import { sessionRoutes } from './login/session-routes.ts'
+import { createSessions } from './login/session.ts'
+
+export type GatewayParts = {
+  /** An origin: the gateway is served at the root of its host. */
+  publicUrl: string
+  source: SourceConfig
+  sessionKeys: readonly NamedKey[]
+  apiKeys: readonly string[]
+  /** Undefined closes `/admin`. */
+  adminPassword: string | undefined
+  db: Database
+  loginSucceeded: LoginSucceeded
+  /** What the board shows: BullMQ queues of either backend. */
+  queues: readonly BoardQueue[]
+  log: Logger
+}
+
+const pagePolicy = {
+  defaultSrc: ["'none'"],
+  styleSrc: ["'self'"],
+  imgSrc: ["'self'", 'data:'],
+  formAction: ["'self'"],
+  baseUri: ["'none'"],
+  frameAncestors: ["'none'"],
+}
+
+/**
+ * The HTTP app, a function of Request: it opens nothing, and its parts are closed by who opened them.
+ * @throws {ConfigInvalid} for a public URL with a path.
+ */
+export function createGateway(parts: GatewayParts): Hono {
+  const { publicUrl, sessionKeys, source, log, db, loginSucceeded } = parts
+  if (new URL(publicUrl).pathname !== '/') {
+    throw new ConfigInvalid([
+      { setting: 'PUBLIC_URL', message: 'must have no path: the gateway serves the root of its host' },
+    ])
+  }
+  const secure = publicUrl.startsWith('https:')
+  const sessions = createSessions({ sessionKeys, secure })
+  const pendingSignIns = createPendingSignIns({ sessionKeys, secure })
+
+  const app = new Hono()
+  app.use(accessLog(log))
+  app.use(
+    secureHeaders({
+      contentSecurityPolicy: pagePolicy,
+      xFrameOptions: 'DENY',
+      // With no-referrer browsers send "Origin: null" on our own forms, and sign-out needs the origin.
+      referrerPolicy: 'same-origin',
+      strictTransportSecurity: secure && 'max-age=15552000',
+      overwrite: false,
+    }),
+  )
+  app.use(notStored)
+
+  app.get('/healthz', (c) => c.json({ ok: true }))
+  app.get('/readyz', async (c) => {
+    const database = await databaseAnswers(db)
+    return c.json({ ok: database, database }, database ? 200 : 503)
+  })
+  app.get('/style.css', (c) =>
+    c.body(pageStyle, 200, {
+      'Content-Type': 'text/css; charset=utf-8',
+      'Cache-Control': 'public, max-age=300',
+    }),
+  )
+  app.route('/', sessionRoutes({ publicUrl, source, sessions, db, log }))
+  app.route(
+    '/source/oauth',
+    oauthSource({ publicUrl, source, pendingSignIns, sessions, loginSucceeded, log }),
+  )
+  app.route(
+    '/v1',
+    loginEvents({ user: signedInUserOf(source.tenantId), loginSucceeded, apiKeys: parts.apiKeys, log }),
+  )
+  if (parts.adminPassword !== undefined) {
+    app.route('/admin', adminBoard({ password: parts.adminPassword, publicUrl, queues: parts.queues, log }))
+  }
+
+  app.notFound((c) => notFound(c))
+  app.onError((error, c) => failed(log, error, c))
+  return app
+}
+
+/** The route's pattern, never the address: a callback's query carries a code. */
+function accessLog(log: Logger): MiddlewareHandler {
+  return async (c, next) => {
+    const began = performance.now()
+    await next()
+    const ms = Math.round(performance.now() - began)
+    log.debug({ method: c.req.method, route: routePath(c, -1), status: c.res.status, ms }, 'request')
+  }
+}
+
+/** Pages and answers about a person stay out of every cache, unless the route says otherwise. */
+const notStored: MiddlewareHandler = async (c, next) => {
+  await next()
+  const isBoardFile = c.req.path.startsWith('/admin/queues/static/')
+  if (!isBoardFile && !c.res.headers.has('Cache-Control')) c.res.headers.set('Cache-Control', 'no-store')
+}
+
+const speaksJson = (c: Context) => /^\/(v1|session|healthz|readyz)(\/|$)/.test(c.req.path)
+
+async function notFound(c: Context): Promise<Response> {
+  if (speaksJson(c)) return c.json({ error: 'not_found' }, 404)
+  return c.html(await problemPage({ title: 'Not found', advice: 'There is nothing at this address.' }), 404)
+}
+
+async function failed(log: Logger, error: Error, c: Context): Promise<Response> {
+  if (error instanceof HTTPException) return error.getResponse()
+  // Neither message nor stack: those of drivers carry parameters.
+  log.error(
+    { error: error.name, code: 'code' in error ? error.code : undefined, route: routePath(c, -1) },
+    'request failed',
+  )
+  if (speaksJson(c)) return c.json({ error: 'internal' }, 500)
+  const advice = 'Something went wrong on our side. Try again in a minute.'
+  return c.html(await problemPage({ title: 'That didn’t work', advice }), 500)
+}
+
+export type Listening = {
+  url: string
+  port: number
+  /** Stops accepting and waits for running requests, up to `graceMs`; then cuts them off. */
+  close: () => Promise<void>
+}
+
+/**
+ * Serves an app; port 0 takes any free one.
+ * @throws {ConfigInvalid} naming PORT when the port can't be had.
+ */
+export async function listen(
+  app: Hono,
+  options: { port: number; host: string; graceMs?: number },
+): Promise<Listening> {
+  const { port, host, graceMs = 10_000 } = options
+  const serve = getRequestListener(app.fetch)
+  const server = createServer((incoming, outgoing) => void serve(incoming, outgoing))
+  server.listen(port, host)
+  try {
+    await once(server, 'listening')
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined
+    const why =
+      code === 'EADDRINUSE' ? 'is taken by another program' : `can't be listened on (${String(code)})`
+    throw new ConfigInvalid([
+      { setting: 'PORT', message: `port ${port} of ${host} ${why}; set PORT to a free one` },
+    ])
+  }
+  const address = server.address()
+  const bound = typeof address === 'object' && address !== null ? address.port : port
+  const shown = ['0.0.0.0', '::'].includes(host) ? 'localhost' : host.includes(':') ? `[${host}]` : host
+  let closed: Promise<void> | undefined
+  const close = async () => {
+    const end = once(server, 'close')
+    server.close()
+    const cutOff = setTimeout(() => server.closeAllConnections(), graceMs)
+    await end
+    clearTimeout(cutOff)
+  }
+  // A kept-alive connection is idle, and can go, only once its last answer is out; server.close came too early for it.
+  server.on('request', (_incoming, outgoing) => {
+    outgoing.once('close', () => closed && setImmediate(() => server.closeIdleConnections()))
+  })
+  return { url: `http://${shown}:${bound}`, port: bound, close: () => (closed ??= close()) }
+}
