@@ -1,0 +1,132 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { closeDatabase, openDatabase, type Database } from '../db/client.ts'
+import { isMigrated } from '../db/migrate.ts'
+import { registerSource } from '../db/sources.ts'
+import type { Config } from './config.ts'
+import { startUpFailure } from './database-failure.ts'
+import { ConfigInvalid } from './errors.ts'
+import { createGraphClient } from './graph/client.ts'
+import type { Log } from './log.ts'
+import { createEntraClient } from './login/entra.ts'
+import { createAccessTokenOf, type AccessTokenOf } from './login/tokens.ts'
+import { createVault } from './login/vault.ts'
+import { composeProducer, type LoginProducer } from './producer.ts'
+import { openQueueBackend, type QueueBackend } from './queue/backend.ts'
+import type { SyncParts } from './sync.ts'
+
+/** Everything a process of ours needs, opened once and handed down. */
+export type Context = SyncParts & {
+  config: Config
+  log: Log
+  db: Database
+  accessTokenOf: AccessTokenOf
+  /** For taking jobs and for the board: waits for the queue as long as it takes. */
+  backend: QueueBackend
+  /** For enqueueing: fails fast. */
+  producer: QueueBackend
+  loginSucceeded: LoginProducer['loginSucceeded']
+  /** Closes what was opened, last first. */
+  close: () => Promise<void>
+}
+
+export type ContextOptions = {
+  /**
+   * Whether nothing works without the queue. A worker waits for it and says so; a gateway goes on, since signing in must
+   * work while the queue is down.
+   */
+  queueRequired?: boolean
+  /** Start of every Redis key; see `QueueBackendOptions`. */
+  queuePrefix?: string
+}
+
+/**
+ * @throws {ConfigInvalid} for a database out of reach or not migrated, and for a Redis that may evict keys; whatever was
+ * opened by then is closed again.
+ */
+export async function openContext(config: Config, log: Log, options: ContextOptions = {}): Promise<Context> {
+  const closers: (() => Promise<void>)[] = []
+  const close = async () => {
+    for (const closer of closers.splice(0).toReversed()) await closer()
+  }
+  const { source, queueUrl } = config
+  const prefix = options.queuePrefix === undefined ? {} : { prefix: options.queuePrefix }
+  try {
+    // A renewal of tokens holds one connection and uses another, hence more than one a job.
+    const db = openDatabase(config.databaseUrl, {
+      max: config.syncConcurrency + 10,
+      prepare: config.databasePrepare,
+    })
+    closers.push(() => closeDatabase(db))
+    await requireTables(db)
+    const backend = await openQueueBackend({ url: queueUrl, use: 'worker', maxConnections: 20, ...prefix })
+    closers.push(backend.close)
+    await prepareQueue(backend, config, log, options.queueRequired ?? true)
+    const producer = await openQueueBackend({ url: queueUrl, use: 'producer', maxConnections: 5, ...prefix })
+    closers.push(producer.close)
+    await registerSource(db, source)
+    const vault = createVault(config.tokenKeys)
+    const logins = composeProducer({
+      db,
+      vault,
+      backend: producer,
+      queueUrl,
+      queuePrefix: options.queuePrefix,
+      source: source.slug,
+      onQueueFailure: (error) =>
+        log.warn({ err: error }, 'the queue took no login event; the relay will hand it over'),
+    })
+    closers.push(logins.close)
+    const entra = createEntraClient(source)
+    return {
+      config,
+      log,
+      db,
+      backend,
+      producer,
+      loginSucceeded: logins.loginSucceeded,
+      accessTokenOf: createAccessTokenOf({ db, vault, renew: entra.renew }),
+      openGraph: (accessToken, priority, signal) =>
+        createGraphClient({ baseUrl: source.graphBaseUrl, accessToken, priority, signal }),
+      tenantId: source.tenantId,
+      groupRead: source.groupRead,
+      close,
+    }
+  } catch (error) {
+    await close()
+    throw startUpFailure(error)
+  }
+}
+
+async function requireTables(db: Database): Promise<void> {
+  if (await isMigrated(db)) return
+  const message = 'the tables are missing or of an older version; run `entra-group-sync migrate` first'
+  throw new ConfigInvalid([{ setting: 'DATABASE_URL', message }])
+}
+
+/** Milliseconds between two lines about a queue that doesn't answer, and after which a gateway goes on without it. */
+const patienceMs = 5000
+
+async function prepareQueue(
+  backend: QueueBackend,
+  config: Config,
+  log: Log,
+  required: boolean,
+): Promise<void> {
+  const queue = new URL(config.queueUrl).host
+  const prepared = backend.prepare({ allowEviction: config.allowEviction })
+  if (required) {
+    const timer = setInterval(
+      () => log.warn({ queue }, 'the queue does not answer; waiting for it'),
+      patienceMs,
+    )
+    await prepared.finally(() => clearInterval(timer))
+    return
+  }
+  const late = Symbol('late')
+  if ((await Promise.race([prepared, delay(patienceMs, late, { ref: false })])) !== late) return
+  log.warn(
+    { queue },
+    'the queue does not answer; sign-ins go on, and their events are enqueued when it is back',
+  )
+  prepared.catch((error: unknown) => log.error({ err: error }, 'the queue can not be used'))
+}

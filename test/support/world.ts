@@ -1,0 +1,88 @@
+import { randomBytes } from 'node:crypto'
+import { inject } from 'vitest'
+import type { Database } from '../../db/client.ts'
+import { loadConfig, type Config } from '../../src/config.ts'
+import { openContext, type Context } from '../../src/context.ts'
+import { freePort } from '../../src/embedded/ports.ts'
+import { createLog } from '../../src/log.ts'
+import { serveGateway } from '../../src/serve.ts'
+import { startSimulator, type Simulator, type SimulatorSeed } from '../../src/simulator/index.ts'
+import { simulatorSettings } from '../../src/start.ts'
+import { startWorkers, type Workers, type WorkersOptions } from '../../workers/main.ts'
+import { createTestDatabase } from './database.ts'
+
+export type Backend = 'redis' | 'postgres'
+
+/** Both queue backends; Redis only where there is one (its absence was told loudly, and fails under CI). */
+export function availableBackends(): Backend[] {
+  return inject('redisUrl') === undefined ? ['postgres'] : ['redis', 'postgres']
+}
+
+export type World = {
+  simulator: Simulator
+  config: Config
+  context: Context
+  db: Database
+  /** Every log line written so far. */
+  logged: string[]
+  startWorkers: (options?: Partial<WorkersOptions>) => Promise<Workers>
+  /** Serves the gateway; its URL. */
+  startGateway: () => Promise<string>
+  close: () => Promise<void>
+}
+
+export type WorldOptions = {
+  backend: Backend
+  seed?: SimulatorSeed
+  environment?: Record<string, string>
+  queueUrl?: string
+}
+
+/** A simulated tenant, a database, a queue and our context over them: everything real but the tenant. */
+export async function openWorld(options: WorldOptions): Promise<World> {
+  const database = await createTestDatabase()
+  const simulator = await startSimulator({ users: 0, groups: 0, https: false, ...options.seed })
+  const key = () => `test:${randomBytes(32).toString('base64')}`
+  const config = loadConfig(
+    {
+      ...simulatorSettings(simulator),
+      DATABASE_URL: database.url,
+      QUEUE_URL: options.queueUrl ?? (options.backend === 'redis' ? inject('redisUrl') : database.url),
+      TOKEN_ENCRYPTION_KEYS: key(),
+      SESSION_KEYS: key(),
+      PORT: String(await freePort()),
+      LOG_LEVEL: 'debug',
+      ...options.environment,
+    },
+    { gateway: true },
+  )
+  const logged: string[] = []
+  const log = createLog(config.logLevel, { write: (line) => void logged.push(line) })
+  const prefix = `{test-${randomBytes(6).toString('hex')}}`
+  const context = await openContext(config, log, { queuePrefix: prefix })
+  const closers: (() => Promise<void>)[] = [database.close, () => simulator.close(), context.close]
+  return {
+    simulator,
+    config,
+    context,
+    db: database.db,
+    logged,
+    startWorkers: async (workers) => {
+      const started = await startWorkers(context, {
+        concurrency: 10,
+        relay: { intervalMs: 50 },
+        ...workers,
+      })
+      closers.push(started.stop)
+      return started
+    },
+    startGateway: async () => {
+      const gateway = await serveGateway(context)
+      closers.push(gateway.close)
+      return config.publicUrl
+    },
+    close: async () => {
+      for (const closer of closers.splice(0).toReversed()) await closer()
+    },
+  }
+}

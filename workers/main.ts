@@ -1,0 +1,61 @@
+import type { Log } from '../src/log.ts'
+import type { QueueBackend } from '../src/queue/backend.ts'
+import { syncQueueName } from '../src/queue/catalogue.ts'
+import { createEnqueue } from '../src/queue/enqueue.ts'
+import type { SyncParts } from '../src/sync.ts'
+import { within } from '../src/within.ts'
+import { startRelay, type RelayOptions } from './relay.ts'
+import { createSyncUserProcessor } from './sync-user.ts'
+
+export type WorkersOptions = {
+  /** Sync jobs at once. */
+  concurrency: number
+  relay?: RelayOptions
+  /** Milliseconds that running jobs get to end when stopping; default 20,000. Requests still open then are aborted and their jobs retried. */
+  stopWithinMs?: number
+}
+
+export type Workers = {
+  /** Takes no new job, waits for the running ones, then closes; gives up waiting after the hard time-out. */
+  stop: () => Promise<void>
+}
+
+/** Milliseconds that jobs get to notice that they are cut off. */
+const cutOffMs = 3000
+
+/** Starts taking jobs. `backend` must be open for `worker` use and is closed by whoever opened it. */
+export async function startWorkers(
+  parts: SyncParts & { backend: QueueBackend; producer: QueueBackend; log: Log },
+  options: WorkersOptions,
+): Promise<Workers> {
+  const { backend, producer, log, db } = parts
+  const { concurrency, stopWithinMs = 20_000 } = options
+  const worker = backend.openWorker(syncQueueName, createSyncUserProcessor(parts, log), {
+    concurrency,
+    lockDuration: 30_000,
+    // A worker that dies more than once with the same job must not fail it: a later one runs it.
+    maxStalledCount: 10,
+  })
+  worker.on('error', (error) => log.warn({ err: error }, 'queue connection of the worker'))
+  await worker.waitUntilReady()
+  const enqueue = createEnqueue(producer, {
+    onFailure: (error) => log.warn({ err: error }, 'the queue took no jobs'),
+  })
+  const relay = startRelay({ db, enqueue, log }, options.relay)
+  log.info({ concurrency, queue: backend.kind }, 'worker started')
+  return {
+    stop: async () => {
+      await relay.stop()
+      const closed = worker.close()
+      if (!(await within(stopWithinMs, closed))) {
+        log.warn(
+          { ms: stopWithinMs },
+          'jobs did not end in time and are cut off; the queue will run them again',
+        )
+        worker.cancelAllJobs('the worker is stopping')
+        await within(cutOffMs, closed)
+      }
+      log.info('worker stopped')
+    },
+  }
+}

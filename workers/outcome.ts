@@ -1,0 +1,53 @@
+import { DelayedError, UnrecoverableError } from 'bullmq'
+import { Throttled, toSyncError, type ErrorCode } from '../src/errors.ts'
+
+/** What the queue does with a job that ended in an error. */
+export type Decision =
+  /** Another attempt, with the catalogue's backoff. */
+  | 'retry'
+  /** Failed for good; stays on the board and can be replayed. */
+  | 'fail'
+  /** Later, as the answer asked; no attempt is spent. */
+  | 'delay'
+
+/** Total over the error codes: a new code without a decision doesn't compile. */
+export const decisions: Record<ErrorCode, Decision> = {
+  token_rejected: 'fail',
+  token_missing: 'fail',
+  token_unreadable: 'fail',
+  access_denied: 'fail',
+  throttled: 'delay',
+  graph_unavailable: 'retry',
+  unexpected_response: 'fail',
+  wrong_user: 'fail',
+  wrong_tenant: 'fail',
+  user_unknown: 'fail',
+  database_failed: 'retry',
+  queue_unavailable: 'retry',
+  invalid_job: 'fail',
+  invalid_login_event: 'fail',
+  config_invalid: 'fail',
+  internal: 'retry',
+}
+
+/** The part of a BullMQ job that a decision needs. */
+export type DelayableJob = { moveToDelayed: (timestamp: number, token?: string) => Promise<void> }
+
+/**
+ * Our error as what BullMQ acts on. The returned error's message is ours alone, since BullMQ keeps message and stack in
+ * clear where the board shows them.
+ */
+export async function toJobError(
+  thrown: unknown,
+  job: DelayableJob,
+  token: string | undefined,
+): Promise<Error> {
+  const error = toSyncError(thrown)
+  const decision = decisions[error.code]
+  if (decision === 'delay' && error instanceof Throttled) {
+    await job.moveToDelayed(Date.now() + error.retryAfterMs, token)
+    return new DelayedError()
+  }
+  const message = `${error.code}: ${error.message}`
+  return decision === 'fail' ? new UnrecoverableError(message) : new Error(message)
+}

@@ -1,0 +1,50 @@
+import { DelayedError, type Job } from 'bullmq'
+import type { Log } from '../src/log.ts'
+import { toSyncError } from '../src/errors.ts'
+import type { SyncProcessor, SyncUserResult } from '../src/queue/backend.ts'
+import { parseSyncUserJob, type SyncUserJob } from '../src/queue/catalogue.ts'
+import { syncUser, type SyncParts } from '../src/sync.ts'
+import { toJobError } from './outcome.ts'
+
+/** Runs `sync-user` jobs: one log line a job at its end, an error once, at the attempt after which none follows. */
+export function createSyncUserProcessor(parts: SyncParts, log: Log): SyncProcessor {
+  return async (job, token, signal) => {
+    const begun = performance.now()
+    const facts = () => ({
+      job: job.id,
+      userId: job.data.userId,
+      cause: job.data.cause,
+      attempt: job.attemptsMade + 1,
+      ms: Math.round(performance.now() - begun),
+    })
+    try {
+      const { run, outcome, counts, error } = await syncUser(parts, parseSyncUserJob(job.data), signal)
+      log.info({ ...facts(), runId: run.id, outcome, ...counts, ...reason(error) }, 'sync run ended')
+      return { userId: run.userId, runId: run.id, outcome, startedAt: run.startedAt }
+    } catch (thrown) {
+      const jobError = await toJobError(thrown, job, token)
+      logFailure(log, job, facts(), thrown, jobError)
+      throw jobError
+    }
+  }
+}
+
+function logFailure(
+  log: Log,
+  job: Job<SyncUserJob, SyncUserResult>,
+  facts: object,
+  thrown: unknown,
+  jobError: Error,
+): void {
+  const error = toSyncError(thrown)
+  const line = { ...facts, outcome: 'failed', ...reason(error) }
+  const lastAttempt =
+    jobError.name === 'UnrecoverableError' || job.attemptsMade + 1 >= (job.opts.attempts ?? 1)
+  if (jobError instanceof DelayedError) log.info({ ...line, outcome: 'delayed' }, 'sync run delayed')
+  else if (lastAttempt) log.error({ ...line, err: error.cause ?? error }, 'sync run failed')
+  else log.info(line, 'sync run will be tried again')
+}
+
+function reason(error: { code: string; message: string; requestId: string | undefined } | undefined) {
+  return error ? { errorCode: error.code, error: error.message, requestId: error.requestId } : {}
+}
