@@ -1,0 +1,70 @@
+#!/usr/bin/env node
+import { existsSync } from 'node:fs'
+import path from 'node:path'
+import { Command, InvalidArgumentError } from 'commander'
+import { SyncError } from './errors.ts'
+
+/** Loaded when a command runs, so that --help needn't wait for everything. */
+const commands = async () => await import('./commands.ts')
+
+/** A whole number for an option. */
+function wholeNumber(min: number, max: number) {
+  return (text: string): number => {
+    const value = Number(text)
+    if (!Number.isInteger(value) || value < min || value > max) {
+      throw new InvalidArgumentError(`must be a whole number from ${min} to ${max}.`)
+    }
+    return value
+  }
+}
+
+const program = new Command('entra-group-sync')
+  .description("Keeps an application's Postgres in step with the Entra ID groups of the people who sign in.")
+  .showHelpAfterError('(--help shows every option)')
+  .addHelpText('after', '\nSettings come from the environment; the README lists them all.')
+
+program
+  .command('start')
+  .description(
+    'gateway and workers in one process; whatever is not configured is brought along, a simulated tenant included',
+  )
+  .option(
+    '--exit',
+    'end after everybody in the simulated tenant has signed in; exit code 0 only if every run succeeded',
+  )
+  .option('--users <n>', 'size of the simulated tenant', wholeNumber(1, 100_000), 250)
+  .option('--json', 'print the summary as one JSON object on the last line')
+  .option('--data <folder>', 'where the embedded database is kept', '.data')
+  .action(async (options) => await (await commands()).runStart(options))
+program
+  .command('gateway')
+  .description('sign-in, HTTP API and admin pages')
+  .action(async () => await (await commands()).runGateway())
+program
+  .command('worker')
+  .description('takes jobs from the queue')
+  .action(async () => await (await commands()).runWorker())
+program
+  .command('migrate')
+  .description('brings the tables of the database, and of a queue in Postgres, to this version')
+  .action(async () => await (await commands()).runMigrate())
+program
+  .command('simulate')
+  .description('a simulated Entra tenant with Microsoft Graph on loopback; prints the settings that use it')
+  .option('--users <n>', 'size of the tenant', wholeNumber(0, 100_000), 250)
+  .option('--seed <n>', 'the same number makes the same tenant', wholeNumber(0, 4_294_967_295), 1)
+  .option('--entra-port <n>', 'port of the Entra endpoints, 0 for any', wholeNumber(0, 65_535), 0)
+  .option('--graph-port <n>', 'port of Microsoft Graph, 0 for any', wholeNumber(0, 65_535), 0)
+  .option('--ca <file>', 'answer over https too, and write the certificate to trust to this file')
+  .action(async (options) => await (await commands()).runSimulate(options))
+
+try {
+  if (existsSync(path.resolve('.env'))) process.loadEnvFile('.env')
+  await program.parseAsync()
+} catch (error) {
+  if (!(error instanceof SyncError)) throw error
+  process.stderr.write(`${error.message}\n`)
+  process.exitCode = 1
+}
+// Everything is closed by now. A connection that a dead server keeps half open must not keep the process.
+setTimeout(() => process.exit(), 3000).unref()

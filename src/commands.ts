@@ -1,0 +1,186 @@
+import { writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { migrateDatabase } from '../db/migrate.ts'
+import { startWorkers } from '../workers/main.ts'
+import { loadConfig, readEnvironment } from './config.ts'
+import { openContext } from './context.ts'
+import { startUpFailure } from './database-failure.ts'
+import { ConfigInvalid } from './errors.ts'
+import { createLog } from './log.ts'
+import { createProgress } from './progress.ts'
+import { openQueueBackend } from './queue/backend.ts'
+import { syncQueueName } from './queue/catalogue.ts'
+import { serveGateway } from './serve.ts'
+import { startSimulator } from './simulator/index.ts'
+import { simulatorSettings, start, type Started } from './start.ts'
+import { untilStopped } from './stopping.ts'
+import { runWave, type Wave } from './wave.ts'
+
+const print = (line: string) => void process.stdout.write(`${line}\n`)
+
+/** `gateway`: until it is told to stop. */
+export async function runGateway(): Promise<void> {
+  const config = loadConfig(readEnvironment(), { gateway: true })
+  const log = createLog(config.logLevel)
+  const context = await openContext(config, log, { queueRequired: false })
+  try {
+    const gateway = await serveGateway(context)
+    await untilStopped()
+    await gateway.close()
+  } finally {
+    await context.close()
+  }
+}
+
+/** `worker`: until it is told to stop. */
+export async function runWorker(): Promise<void> {
+  const config = loadConfig()
+  const log = createLog(config.logLevel)
+  const context = await openContext(config, log)
+  try {
+    const workers = await startWorkers(context, { concurrency: config.syncConcurrency })
+    await untilStopped()
+    await workers.stop()
+  } finally {
+    await context.close()
+  }
+}
+
+/** `migrate`: our tables, and BullMQ's where the queue is in Postgres. */
+export async function runMigrate(): Promise<void> {
+  const config = loadConfig(readEnvironment(), { databaseOnly: true })
+  await migrateDatabase(config.databaseUrl).catch((error: unknown) => {
+    throw startUpFailure(error)
+  })
+  const backend = await openQueueBackend({ url: config.queueUrl, use: 'worker', maxConnections: 1 })
+  try {
+    if (backend.kind === 'postgres') await backend.prepare()
+  } finally {
+    await backend.close()
+  }
+  print('The database is up to date.')
+}
+
+export type SimulateCommandOptions = {
+  users: number
+  seed: number
+  entraPort: number
+  graphPort: number
+  /** File for the certificate of the authority made for this run; given, the tenant answers over https too. */
+  ca?: string
+}
+
+/** `simulate`: until it is told to stop. */
+export async function runSimulate(options: SimulateCommandOptions): Promise<void> {
+  const simulator = await startSimulator({
+    users: options.users,
+    seed: options.seed,
+    ports: { entra: options.entraPort, graph: options.graphPort },
+    https: options.ca !== undefined,
+    keep: 0,
+  })
+  if (options.ca !== undefined && simulator.https) {
+    writeFileSync(options.ca, simulator.https.caCertificate)
+    print(`# With NODE_EXTRA_CA_CERTS=${path.resolve(options.ca)} also:`)
+    print(`# ENTRA_AUTHORITY_HOST=${simulator.https.entraUrl}`)
+    print(`# GRAPH_BASE_URL=${simulator.https.graphUrl}`)
+  }
+  for (const [name, value] of Object.entries(simulatorSettings(simulator))) print(`${name}=${value}`)
+  await untilStopped()
+  await simulator.close()
+}
+
+export type StartCommandOptions = { exit?: true; users: number; json?: true; data: string }
+
+/** `start`: brings everything up, signs the simulated tenant's people in, then stays up or, with `--exit`, ends. */
+export async function runStart(options: StartCommandOptions): Promise<void> {
+  const say = options.json ? () => undefined : print
+  // From here on Ctrl-C is heard, so that one in the middle of the start leaves no server behind.
+  const stopping = new AbortController()
+  const stopped = untilStopped().then(() => stopping.abort())
+  const started = await start({
+    environment: readEnvironment(),
+    home: path.resolve(options.data),
+    users: options.users,
+    say,
+  })
+  try {
+    if (!started.simulator && options.exit) {
+      throw new ConfigInvalid([
+        {
+          setting: '--exit',
+          message: 'ends after the simulated sign-ins, which a real tenant does not have; leave it out',
+        },
+      ])
+    }
+    if (started.simulator && !stopping.signal.aborted) {
+      const wave = await signInEveryone(started, stopping.signal)
+      if (!stopping.signal.aborted) tell(wave, started, options)
+    }
+    if (!options.exit) {
+      tellAddresses(started, say)
+      await stopped
+    }
+  } finally {
+    await started.stop()
+  }
+}
+
+async function signInEveryone(started: Started, signal: AbortSignal): Promise<Wave> {
+  const { config, context, simulator } = started
+  const people = simulator?.tenant.users().map(({ userPrincipalName }) => userPrincipalName) ?? []
+  const progress = createProgress(people.length)
+  try {
+    return await runWave({
+      db: context.db,
+      queue: context.backend.openQueue(syncQueueName),
+      publicUrl: config.publicUrl,
+      slug: config.source.slug,
+      userPrincipalNames: people,
+      onProgress: progress.update,
+      signal,
+    })
+  } finally {
+    progress.stop()
+  }
+}
+
+const good = new Set(['applied', 'unchanged'])
+
+function tell(wave: Wave, { simulator }: Started, { json, exit }: StartCommandOptions): void {
+  const { signInErrors, ...summary } = wave
+  const seconds = Math.round(wave.seconds * 10) / 10
+  const people = simulator?.tenant.users().length ?? 0
+  const bad = Object.entries(wave.outcomes).filter(([outcome]) => !good.has(outcome))
+  const succeeded = signInErrors.length === 0 && bad.length === 0 && wave.users === people
+  const failures = signInErrors.length + bad.reduce((sum, [, runs]) => sum + runs, 0)
+  if (exit && !succeeded) process.exitCode = 1
+  if (json) {
+    print(JSON.stringify({ ...summary, seconds }))
+    return
+  }
+  const outcomes = Object.entries(wave.outcomes).map(([outcome, runs]) => `${runs} ${outcome}`)
+  print(`
+  users           ${wave.users}
+  groups created  ${wave.groupsCreated}
+  memberships     ${wave.memberships}
+  outcomes        ${outcomes.join(', ') || 'none'}
+  failures        ${failures}
+  sign-in to rows p50 ${wave.p50Ms} ms, p95 ${wave.p95Ms} ms
+  seconds         ${seconds}
+`)
+  for (const message of new Set(signInErrors)) print(`  sign-in failed: ${message}`)
+}
+
+function tellAddresses({ config, context, secrets }: Started, say: (line: string) => void): void {
+  say(`Sign in:  ${config.publicUrl}/`)
+  say(`Queues:   ${config.publicUrl}/admin/queues  (user admin, ${passwordHint({ config, secrets })})`)
+  say(`Database: psql '${config.databaseUrl}'`)
+  if (context.backend.kind === 'redis') say(`Queue:    ${new URL(config.queueUrl).host}`)
+  say('Ctrl-C stops everything; what was synced is kept.')
+}
+
+function passwordHint({ config, secrets }: Pick<Started, 'config' | 'secrets'>): string {
+  if (config.adminPassword !== secrets.adminPassword) return 'password from ADMIN_PASSWORD'
+  return secrets.made ? `password ${secrets.adminPassword}, printed this once` : `password in ${secrets.file}`
+}

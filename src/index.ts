@@ -1,0 +1,13 @@
+export { openLoginProducer, type LoginProducer, type LoginProducerOptions } from './producer.ts'
+export type { LoginResult, LoginSucceeded, SignedInUser } from './login/login-succeeded.ts'
+export { loadConfig, type Config, type NamedKey, type SourceConfig } from './config.ts'
+export {
+  AccessDenied,
+  ConfigInvalid,
+  GraphUnavailable,
+  SyncError,
+  Throttled,
+  TokenRejected,
+  type ConfigProblem,
+  type ErrorCode,
+} from './errors.ts'

@@ -1,0 +1,130 @@
+import path from 'node:path'
+import { migrateDatabase } from '../db/migrate.ts'
+import { startWorkers } from '../workers/main.ts'
+import { givenSettings, loadConfig, settingProblems, type Config, type Environment } from './config.ts'
+import { openContext, type Context } from './context.ts'
+import { startUpFailure } from './database-failure.ts'
+import { keepSecrets, type KeptSecrets } from './embedded/keys.ts'
+import { freePort } from './embedded/ports.ts'
+import { startEmbeddedPostgres } from './embedded/postgres.ts'
+import { ConfigInvalid, type ConfigProblem } from './errors.ts'
+import { createLog } from './log.ts'
+import { serveGateway } from './serve.ts'
+import { defaultClientId, defaultClientSecret, startSimulator, type Simulator } from './simulator/index.ts'
+
+export type StartOptions = {
+  environment: Environment
+  /** Where the embedded database and generated secrets are kept between runs. */
+  home: string
+  /** Size of the simulated tenant. */
+  users: number
+  /** Says what is happening, a line at a time. */
+  say: (line: string) => void
+}
+
+export type Started = {
+  config: Config
+  context: Context
+  /** Undefined where a real tenant is configured. */
+  simulator: Simulator | undefined
+  secrets: KeptSecrets
+  /** Stops everything, last started first. */
+  stop: () => Promise<void>
+}
+
+const entraSettings = ['ENTRA_TENANT_ID', 'ENTRA_CLIENT_ID', 'ENTRA_CLIENT_SECRET']
+const keySettings = ['TOKEN_ENCRYPTION_KEYS', 'SESSION_KEYS']
+
+/**
+ * Gateway and workers in one process, on whatever is configured; what isn't is brought along: PostgreSQL, the queue in
+ * it, a simulated tenant, keys.
+ * @throws {ConfigInvalid} for a configuration that is malformed or half set; nothing is left running.
+ */
+export async function start(options: StartOptions): Promise<Started> {
+  const { environment, home, say } = options
+  const given = givenSettings(environment)
+  const problems = [...settingProblems(environment), ...halfSet(given)]
+  if (problems.length > 0) throw new ConfigInvalid(problems)
+
+  const closers: (() => Promise<void>)[] = []
+  const stop = async () => {
+    for (const closer of closers.splice(0).toReversed()) await closer()
+  }
+  try {
+    const secrets = keepSecrets(home)
+    const filled: Record<string, string | undefined> = { ...defaults(secrets), ...nonEmpty(environment) }
+    if (!given.has('DATABASE_URL')) {
+      const postgres = await startEmbeddedPostgres({ home, database: 'entra_group_sync' })
+      closers.push(postgres.stop)
+      filled['DATABASE_URL'] = postgres.url
+      say(
+        `PostgreSQL ${postgres.takenOver ? 'of a killed run taken over' : 'started'}, data in ${path.join(home, 'postgres')}`,
+      )
+    }
+    filled['PORT'] ||= String(await freePort(3000))
+    const simulator = given.has('ENTRA_TENANT_ID')
+      ? undefined
+      : await startSimulator({ users: options.users, https: false })
+    if (simulator) {
+      closers.push(() => simulator.close())
+      Object.assign(filled, simulatorSettings(simulator))
+      const { tenant, entraUrl, graphUrl } = simulator
+      say(
+        `Simulated tenant of ${tenant.users().length} users and ${tenant.groups().length} groups at ${entraUrl} and ${graphUrl}`,
+      )
+    }
+    const config = loadConfig(filled, { gateway: true })
+    const log = createLog(config.logLevel)
+    await migrateDatabase(config.databaseUrl)
+    const context = await openContext(config, log)
+    closers.push(context.close)
+    const workers = await startWorkers(context, { concurrency: config.syncConcurrency })
+    closers.push(workers.stop)
+    const gateway = await serveGateway(context)
+    closers.push(gateway.close)
+    say(
+      `Gateway at ${config.publicUrl}, queue in ${context.backend.kind === 'redis' ? 'Redis' : 'PostgreSQL'}`,
+    )
+    return { config, context, simulator, secrets, stop }
+  } catch (error) {
+    await stop()
+    throw startUpFailure(error)
+  }
+}
+
+/** What `simulate` prints and `start` sets, for a gateway or worker to use a simulated tenant. */
+export function simulatorSettings({ tenant, entraUrl, graphUrl }: Simulator): Record<string, string> {
+  return {
+    ENTRA_TENANT_ID: tenant.id,
+    ENTRA_CLIENT_ID: defaultClientId,
+    ENTRA_CLIENT_SECRET: defaultClientSecret,
+    ENTRA_AUTHORITY_HOST: entraUrl,
+    GRAPH_BASE_URL: graphUrl,
+  }
+}
+
+/** A real tenant needs all of its settings, and on a database that outlives this folder also keys that do. */
+function halfSet(given: ReadonlySet<string>): ConfigProblem[] {
+  const entra = [...entraSettings, 'ENTRA_AUTHORITY_HOST', 'GRAPH_BASE_URL'].filter((name) => given.has(name))
+  if (entra.length === 0) return []
+  const required = given.has('DATABASE_URL') ? [...entraSettings, ...keySettings] : entraSettings
+  return required
+    .filter((name) => !given.has(name))
+    .map((setting) => ({
+      setting,
+      message: `is missing, since ${entra[0]} is set; set it, or unset ENTRA_* and GRAPH_BASE_URL for the simulated tenant`,
+    }))
+}
+
+function defaults(secrets: KeptSecrets): Record<string, string> {
+  return {
+    TOKEN_ENCRYPTION_KEYS: secrets.tokenKeys,
+    SESSION_KEYS: secrets.sessionKeys,
+    ADMIN_PASSWORD: secrets.adminPassword,
+    LOG_LEVEL: 'warn',
+  }
+}
+
+function nonEmpty(environment: Environment): Record<string, string | undefined> {
+  return Object.fromEntries(Object.entries(environment).filter(([, value]) => value))
+}

