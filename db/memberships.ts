@@ -163,8 +163,8 @@ export type Written = {
 /**
  * One statement, so one transaction: groups, memberships, change log, user and run. Returns what it really did, or
  * undefined, having changed nothing, where the user's row is no longer what the plan was made from or is that of a newer
- * read. With `digest` null
- * the next read is compared in full.
+ * read. With `digest` null the next read is compared in full. The first read of a user is `applied` even if it finds
+ * nothing to write: now it is known.
  *
  * - The user's row is locked first, and only against other runs: an insert that refers to it doesn't wait.
  * - Groups are written in the order of their object ids, new and changed ones together, so that two people who sign in

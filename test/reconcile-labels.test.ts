@@ -71,15 +71,26 @@ test('a null beside a new label leaves the known one and writes the new', async 
 })
 
 test('a group that was marked deleted is back when it is read again, and stays so for a read from before', async () => {
-  const group = remoteGroup()
+  const group = remoteGroup({ mail: null })
   await sync(db, user, [group])
   const early = nextMoment()
   await db.$client`update groups set deleted_at = ${nextMoment()} where object_id = ${group.objectId}`
   const other = await insertUser(db, user.tenantId)
-  await sync(db, other, [group], { beganAt: early })
-  expect(await groupRow(db, user.tenantId, group.objectId)).toMatchObject({ deleted: true })
+  await sync(db, other, [{ ...group, mail: 'told@contoso.example' }], { beganAt: early })
+  const row = { deleted: true, mail: 'told@contoso.example' }
+  expect(await groupRow(db, user.tenantId, group.objectId)).toMatchObject(row)
   await sync(db, await insertUser(db, user.tenantId), [group])
   expect(await groupRow(db, user.tenantId, group.objectId)).toMatchObject({ deleted: false })
+})
+
+test('an older read that has nothing to add does not write the row of a group', async () => {
+  const group = remoteGroup()
+  const other = await insertUser(db, user.tenantId)
+  const older = nextMoment()
+  await sync(db, user, [group])
+  const before = await groupRow(db, user.tenantId, group.objectId)
+  await sync(db, other, [{ ...group, displayName: 'Older name' }], { beganAt: older })
+  expect(await groupRow(db, user.tenantId, group.objectId)).toEqual(before)
 })
 
 test('an older read of somebody else does not overwrite a newer label', async () => {

@@ -7,7 +7,7 @@ const shapeSize = 5
 /**
  * The same text for the same remote memberships, labels included, in whatever order Graph told them. It stands in the
  * path of every unchanged user, so it makes one string of all texts and keeps what separates them in a list of numbers,
- * their lengths, which no text can imitate. Measured: a third of the time of JSON.
+ * their lengths, which no text can imitate. Measured: less than half the time of JSON.
  */
 export function digestOf(memberships: readonly RemoteMembership[]): string {
   let text = ''
