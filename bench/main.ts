@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, realpathSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
@@ -118,6 +118,7 @@ async function openServer(): Promise<Server> {
     close: async () => {
       await admin.end()
       await embedded?.stop()
+      if (home) rmSync(realpathSync(path.join(home, 'postgres')), { recursive: true, force: true })
       if (home) rmSync(home, { recursive: true, force: true })
     },
   }

@@ -24,6 +24,9 @@ export function openDatabase(url: string, options: DatabaseOptions = {}): Databa
     prepare: options.prepare ?? true,
     connect_timeout: options.connectTimeoutSeconds ?? 10,
     connection: { application_name: options.applicationName ?? 'entra-group-sync' },
+    // Asking for the array types is a query of the driver's own, whose failure on a breaking connection nobody can catch:
+    // it would end the process. So arrays travel as text or JSON.
+    fetch_types: false,
     onnotice: () => undefined,
   })
   return drizzle(client)

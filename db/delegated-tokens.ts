@@ -17,7 +17,7 @@ export async function findTokens(
 ): Promise<StoredTokens | undefined> {
   const sql = db.$client
   const [row] = await sql<StoredTokens[]>`
-    select sealed, key_id as "keyId", scopes,
+    select sealed, key_id as "keyId", to_json(scopes) as scopes,
       (extract(epoch from expires_at - clock_timestamp()) * 1000)::float8 as "livesMs"
     from delegated_tokens where user_id = ${userId} and source = ${source}`
   return row
@@ -44,7 +44,7 @@ export async function replaceTokens(
   const sql = db.$client
   await sql`
     update delegated_tokens set
-      sealed = ${renewed.sealed}, key_id = ${renewed.keyId}, scopes = ${[...renewed.scopes]}::text[],
+      sealed = ${renewed.sealed}, key_id = ${renewed.keyId}, scopes = array(select json_array_elements_text(${JSON.stringify(renewed.scopes)}::text::json)),
       expires_at = clock_timestamp() + ${renewed.lifetimeSeconds} * interval '1 second', updated_at = clock_timestamp()
     where user_id = ${userId} and source = ${source} and sealed = ${old}`
 }

@@ -69,7 +69,7 @@ async function tryInsert(
     ), tokens as (
       insert into delegated_tokens as t (user_id, source, sealed, key_id, expires_at, scopes)
       select id, ${event.source}, ${event.sealed}, ${event.keyId}, ${event.expiresAt}::timestamptz,
-        ${[...event.scopes]}::text[]
+        array(select json_array_elements_text(${JSON.stringify(event.scopes)}::text::json))
       from person
       on conflict (user_id, source) do update set
         sealed = excluded.sealed, key_id = excluded.key_id, expires_at = excluded.expires_at,
@@ -97,7 +97,7 @@ export async function updateUserLabels(db: Database, event: NewLoginEvent): Prom
 /** The queue has taken these events. */
 export async function markEnqueued(db: Database, eventIds: readonly string[]): Promise<void> {
   const sql = db.$client
-  await sql`update login_events set enqueued_at = clock_timestamp() where id = any(${[...eventIds]}::uuid[])`
+  await sql`update login_events set enqueued_at = clock_timestamp() where id = any(${`{${eventIds.join(',')}}`}::text::uuid[])`
 }
 
 export type LostEventRules = {
@@ -106,11 +106,14 @@ export type LostEventRules = {
   /** Seconds after which an event that was enqueued but never run is taken to be lost with its queue. */
   notRunAfter: number
   limit: number
+  /** Error codes of runs that a later run may mend: an event with no other run after it is brought back too. */
+  mendable: readonly string[]
 }
 
 /**
- * Login events the queue doesn't have: never enqueued (it was out of reach, or the producer died), or enqueued and
- * followed by no run (the queue lost it). Oldest first, the last day's only. Enqueueing one too many is harmless.
+ * Login events the queue doesn't have: never enqueued (it was out of reach, or the producer died); or of the last day,
+ * enqueued, and followed by no run (the queue lost it) or only by runs that failed for a while. Oldest first. Enqueueing
+ * one too many is harmless.
  */
 export async function listLostLoginEvents(db: Database, rules: LostEventRules): Promise<StoredLoginEvent[]> {
   const sql = db.$client
@@ -122,8 +125,12 @@ export async function listLostLoginEvents(db: Database, rules: LostEventRules): 
     select e.id, e.user_id, e.tenant_id, e.source, e.received_at
     from login_events e
     where e.enqueued_at < now() - ${rules.notRunAfter} * interval '1 second'
-      and e.enqueued_at > now() - interval '1 day'
-      and not exists (select from sync_runs r where r.user_id = e.user_id and r.started_at >= e.received_at)
+      and e.received_at > now() - interval '1 day'
+      and not exists (
+        select from sync_runs r
+        where r.user_id = e.user_id and r.started_at >= e.received_at
+          and (r.outcome <> 'failed'
+            or r.error_code not in (select json_array_elements_text(${JSON.stringify(rules.mendable)}::text::json))))
     order by 5
     limit ${rules.limit}`
 }

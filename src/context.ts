@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { closeDatabase, openDatabase, type Database } from '../db/client.ts'
 import { isMigrated } from '../db/migrate.ts'
+import { isUnreachable } from '../db/reachable.ts'
 import { registerSource } from '../db/sources.ts'
 import type { Config } from './config.ts'
 import { startUpFailure } from './database-failure.ts'
@@ -113,7 +114,7 @@ async function prepareQueue(
   required: boolean,
 ): Promise<void> {
   const queue = new URL(config.queueUrl).host
-  const prepared = backend.prepare({ allowEviction: config.allowEviction })
+  const prepared = prepareWhenReachable(backend, config)
   if (required) {
     const timer = setInterval(
       () => log.warn({ queue }, 'the queue does not answer; waiting for it'),
@@ -129,4 +130,17 @@ async function prepareQueue(
     'the queue does not answer; sign-ins go on, and their events are enqueued when it is back',
   )
   prepared.catch((error: unknown) => log.error({ err: error }, 'the queue can not be used'))
+}
+
+/** A Redis out of reach is waited for by its connection; a Postgres refuses at once and is asked again. */
+async function prepareWhenReachable(backend: QueueBackend, config: Config): Promise<void> {
+  for (;;) {
+    try {
+      await backend.prepare({ allowEviction: config.allowEviction })
+      return
+    } catch (error) {
+      if (!isUnreachable(error)) throw error
+      await delay(1000, undefined, { ref: false })
+    }
+  }
 }

@@ -24,8 +24,25 @@ export function createLog(level: LogLevel, stream: { write: (line: string) => vo
       level,
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
+      serializers: { err: describeError },
       redact: { paths: secrets.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]), censor: '[redacted]' },
     },
     stream,
   )
+}
+
+/**
+ * An error as a log line may show it: what it is, its code, message and stack, and the same of its cause. Drivers hang
+ * more on theirs, a password among it.
+ */
+function describeError(error: unknown): unknown {
+  if (!(error instanceof Error)) return { type: typeof error }
+  const code: unknown = Reflect.get(error, 'code')
+  return {
+    type: error.name,
+    message: error.message,
+    stack: error.stack,
+    ...(typeof code === 'string' ? { code } : {}),
+    ...(error.cause === undefined ? {} : { cause: describeError(error.cause) }),
+  }
 }

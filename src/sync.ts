@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto'
 import type { Database } from '../db/client.ts'
 import { recordRun } from '../db/sync-runs.ts'
 import { findSyncSubject, type SyncSubject } from '../db/sync-subjects.ts'
-import { AccessDenied, SyncError, TokenRejected, toSyncError } from './errors.ts'
+import { databaseFailure } from './database-failure.ts'
+import { AccessDenied, SyncError, TokenRejected } from './errors.ts'
 import type { GraphClient, GraphPriority } from './graph/client.ts'
 import { readMemberships } from './graph/memberships.ts'
 import type { AccessTokenOf } from './login/tokens.ts'
@@ -41,7 +42,9 @@ export type SyncEnd = {
  * @throws {SyncError} everything else, with the run recorded as `failed`; nothing of the memberships has changed.
  */
 export async function syncUser(parts: SyncParts, job: SyncUserJob, signal?: AbortSignal): Promise<SyncEnd> {
-  const subject = await findSyncSubject(parts.db, job.userId)
+  const subject = await findSyncSubject(parts.db, job.userId).catch((error: unknown) => {
+    throw databaseFailure(error)
+  })
   if (!subject) throw new SyncError('user_unknown', 'the user of this job is not in the database')
   const run: SyncRun = {
     id: randomUUID(),
@@ -62,7 +65,7 @@ export async function syncUser(parts: SyncParts, job: SyncUserJob, signal?: Abor
     })
     return { run, outcome, counts }
   } catch (thrown) {
-    return await endWithout(parts.db, job, run, toSyncError(thrown))
+    return await endWithout(parts.db, job, run, databaseFailure(thrown))
   }
 }
 

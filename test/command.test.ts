@@ -247,7 +247,7 @@ describe('what is missing around a process', { timeout: 60_000 }, () => {
     const database = await createTestDatabase()
     closers.push(database.close)
     const worker = run(['worker'], { ...settings(database.url), QUEUE_URL: 'redis://127.0.0.1:1' })
-    await worker.line(/the queue does not answer; waiting for it/)
+    await expect(worker.line(/the queue does not answer; waiting for it/)).resolves.toBeDefined()
   })
 
   test('a database out of reach, not there or not migrated is told as such, without a stack', async () => {

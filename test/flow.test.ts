@@ -1,54 +1,10 @@
-import { once } from 'node:events'
-import { createConnection, createServer, type Socket } from 'node:net'
-import { afterEach, describe, expect, inject, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { describeJob } from '../src/queue/catalogue.ts'
 import { signIn } from '../src/embedded/browser.ts'
-import { availableBackends, openWorld, type World, type WorldOptions } from './support/world.ts'
+import { givenWorld } from './support/people.ts'
+import { availableBackends } from './support/world.ts'
 
-let world: World
-
-async function open(options: WorldOptions): Promise<World> {
-  world = await openWorld(options)
-  return world
-}
-
-afterEach(() => world.close())
-
-/** What Postgres says the person's groups are, by object id. */
-async function storedGroups(objectId: string): Promise<string[]> {
-  const rows = await world.db.$client<{ objectId: string }[]>`
-    select g.object_id as "objectId" from memberships m join groups g on g.id = m.group_id join users u on u.id = m.user_id
-    where u.object_id = ${objectId} and m.origin = 'entra' order by 1`
-  return rows.map((row) => row.objectId)
-}
-
-const remoteGroups = (objectId: string) => world.simulator.tenant.groupsOf(objectId).map(({ id }) => id)
-
-/** As a sign-in flow hands a person over, with tokens the simulator issued. */
-async function signedIn(objectId: string, tokensOf = objectId) {
-  const tokens = await world.simulator.signIn(tokensOf)
-  return {
-    tenantId: world.simulator.tenant.id,
-    objectId,
-    tokens: {
-      accessToken: tokens.access_token,
-      refreshToken: tokens.refresh_token,
-      expiresAt: Math.floor(Date.now() / 1000) + tokens.expires_in,
-      scopes: tokens.scope.split(' '),
-    },
-  }
-}
-
-const login = async (objectId: string, tokensOf?: string) =>
-  await world.context.loginSucceeded(await signedIn(objectId, tokensOf), { waitUpToMs: 20_000 })
-
-function personIn(count: number): string {
-  const { tenant } = world.simulator
-  const person = tenant.addUser({ displayName: 'Ada' })
-  for (let index = 0; index < count; index += 1) {
-    tenant.addMember(tenant.addGroup({ displayName: `Group ${index}`, kind: 'security' }).id, person.id)
-  }
-  return person.id
-}
+const { open, storedGroups, remoteGroups, signedIn, login, personIn, followRuns } = givenWorld()
 
 describe.each(availableBackends())('with the queue in %s', (backend) => {
   test('a browser signs in, and the memberships Entra knows become rows', async () => {
@@ -121,7 +77,7 @@ describe.each(availableBackends())('with the queue in %s', (backend) => {
   })
 
   test('a token of another person applies nothing and the run says why', async () => {
-    const { startWorkers, simulator, db } = await open({ backend })
+    const { startWorkers, simulator, db, context } = await open({ backend })
     await startWorkers()
     const person = personIn(2)
     const other = simulator.tenant.addUser({ displayName: 'Eve' })
@@ -130,27 +86,27 @@ describe.each(availableBackends())('with the queue in %s', (backend) => {
     expect(await db.$client`select outcome, error_code from sync_runs`).toEqual([
       { outcome: 'failed', error_code: 'wrong_user' },
     ])
-    const [failed] = await world.context.backend.openQueue('sync').getFailed()
+    const [failed] = await context.backend.openQueue('sync').getFailed()
     expect(failed?.failedReason).toBe('wrong_user: the token belongs to another user than the job')
   })
 
   test('an expired access token is renewed, a revoked person must sign in again and keeps the groups', async () => {
-    const { simulator, startWorkers } = await open({ backend })
+    const { simulator, startWorkers, context } = await open({ backend })
     await startWorkers()
     const person = personIn(2)
     const event = await signedIn(person)
     const spent = { ...event, tokens: { ...event.tokens, expiresAt: 1 } }
-    expect(await world.context.loginSucceeded(spent, { waitUpToMs: 20_000 })).toMatchObject({
+    expect(await context.loginSucceeded(spent, { waitUpToMs: 20_000 })).toMatchObject({
       outcome: 'applied',
     })
 
     simulator.expireAccessTokens()
-    expect(await world.context.loginSucceeded(event, { waitUpToMs: 20_000 })).toMatchObject({
+    expect(await context.loginSucceeded(event, { waitUpToMs: 20_000 })).toMatchObject({
       outcome: 'unchanged',
     })
 
     simulator.revokeUserTokens(person)
-    expect(await world.context.loginSucceeded(spent, { waitUpToMs: 20_000 })).toMatchObject({
+    expect(await context.loginSucceeded(spent, { waitUpToMs: 20_000 })).toMatchObject({
       outcome: 'needs_login',
     })
     expect(await storedGroups(person)).toEqual(remoteGroups(person))
@@ -163,6 +119,66 @@ describe.each(availableBackends())('with the queue in %s', (backend) => {
     const ends = await Promise.all(people.map((person) => login(person)))
     expect(ends.filter(({ outcome }) => outcome !== 'applied' && outcome !== 'unchanged')).toEqual([])
     for (const person of people) expect(await storedGroups(person)).toEqual(remoteGroups(person))
+  })
+
+  test('a stopping worker cuts off a Graph that hangs, and another worker runs the job', async () => {
+    const { simulator, startWorkers } = await open({ backend })
+    const person = personIn(2)
+    const hanging = simulator.faults.next({ on: { path: /\$batch/ }, hang: true })
+    const first = await startWorkers({ stopWithinMs: 50 })
+    const outcome = login(person)
+    while (hanging.remaining() > 0) await new Promise((resolve) => setImmediate(resolve))
+    await first.stop()
+    await startWorkers()
+    expect(await outcome).toMatchObject({ outcome: 'applied' })
+  })
+
+  test('a resync asks Graph with low priority, a sign-in with high, and the run keeps the id that support asks for', async () => {
+    const { simulator, startWorkers, context, db } = await open({ backend })
+    await startWorkers()
+    const person = personIn(1)
+    await login(person)
+    const [user] = await db.$client<{ id: string }[]>`select id from users`
+    const ended = followRuns(1)
+    const job = describeJob('sync-user', {
+      userId: user!.id,
+      tenantId: simulator.tenant.id,
+      source: 'entra-id',
+      cause: 'resync',
+    })
+    await ended.listening
+    await context.backend.openQueue('sync').add(job.name, job.data, job.opts)
+    await ended.done
+    const asked = simulator.requests
+      .all({ path: /\$batch$/ })
+      .map(({ headers }) => headers['x-ms-throttle-priority'])
+    expect(asked).toEqual(['high', 'low'])
+    expect(await db.$client`select graph_request_id is not null as kept from sync_runs`).toEqual([
+      { kept: true },
+      { kept: true },
+    ])
+  })
+
+  test("a person of another tenant than the source's is not synced", async () => {
+    const { startWorkers, db, context } = await open({ backend })
+    await startWorkers()
+    const person = personIn(1)
+    const foreign = { ...(await signedIn(person)), tenantId: '6f1b6c0e-5b2a-4f0e-9a59-0d4e6a5c3b29' }
+    expect(await context.loginSucceeded(foreign, { waitUpToMs: 20_000 })).toMatchObject({
+      outcome: 'failed',
+    })
+    expect(await db.$client`select error_code from sync_runs`).toEqual([{ error_code: 'wrong_tenant' }])
+    expect(await storedGroups(person)).toEqual([])
+  })
+
+  test('a label with a character Postgres refuses does not break the sign-in', async () => {
+    const { startWorkers, db, context } = await open({ backend })
+    await startWorkers()
+    const event = { ...(await signedIn(personIn(1))), displayName: 'A\u0000da' }
+    expect(await context.loginSucceeded(event, { waitUpToMs: 20_000 })).toMatchObject({
+      outcome: 'applied',
+    })
+    expect(await db.$client`select display_name from users`).toEqual([{ display_name: 'Ada' }])
   })
 
   test('no token is in a log line, a job or a run', async () => {
@@ -181,77 +197,3 @@ describe.each(availableBackends())('with the queue in %s', (backend) => {
     expect(simulator.issuedTokens().filter((token) => written.includes(token))).toEqual([])
   })
 })
-
-test('people sign in while Redis is down, and every event is synced when it is back', async () => {
-  const redisUrl = inject('redisUrl')
-  if (redisUrl === undefined) return
-  const tap = await openTap(new URL(redisUrl))
-  const { simulator, startWorkers, startGateway, config, db } = await open({
-    backend: 'redis',
-    queueUrl: tap.url,
-    seed: { users: 6 },
-  })
-  const url = await startGateway()
-  tap.close()
-  const people = simulator.tenant.users()
-  for (const person of people) await signIn(url, config.source.slug, person.userPrincipalName)
-  expect(await db.$client`select enqueued_at from login_events`).toEqual(
-    people.map(() => ({ enqueued_at: null })),
-  )
-
-  const synced = followRuns(people.length)
-  const workers = startWorkers({ relay: { intervalMs: 50, notEnqueuedAfter: 0 } })
-  tap.open()
-  await workers
-  await synced
-  for (const person of people) expect(await storedGroups(person.id)).toEqual(remoteGroups(person.id))
-  tap.end()
-})
-
-/** Resolves when so many jobs have completed. */
-async function followRuns(count: number): Promise<void> {
-  const events = world.context.backend.openEvents('sync')
-  let ended = 0
-  await new Promise<void>((resolve) => {
-    events.on('completed', () => {
-      ended += 1
-      if (ended === count) resolve()
-    })
-  })
-}
-
-/** A TCP tap before Redis that can be closed, so that connections break and none is let in, and opened again. */
-async function openTap(target: URL) {
-  const sockets = new Set<Socket>()
-  let letIn = true
-  const server = createServer((socket) => {
-    if (!letIn) {
-      socket.destroy()
-      return
-    }
-    const upstream = createConnection(Number(target.port || 6379), target.hostname)
-    for (const one of [socket, upstream]) {
-      sockets.add(one)
-      one.on('error', () => undefined)
-      one.on('close', () => sockets.delete(one))
-    }
-    socket.pipe(upstream).pipe(socket)
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  const cut = () => {
-    for (const socket of sockets) socket.destroy()
-  }
-  return {
-    url: `redis://127.0.0.1:${typeof address === 'object' ? address?.port : 0}`,
-    close: () => {
-      letIn = false
-      cut()
-    },
-    open: () => void (letIn = true),
-    end: () => {
-      cut()
-      server.close()
-    },
-  }
-}

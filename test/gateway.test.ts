@@ -1,21 +1,13 @@
 import { createServer } from 'node:http'
 import { once } from 'node:events'
 import { Hono } from 'hono'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { listen } from '../src/gateway.ts'
-import { createTestDatabase, type TestDatabase } from './support/database.ts'
+import { givenDatabase } from './support/database.ts'
 import { deadDatabase, testGateway } from './support/gateway.ts'
 
 const dead = deadDatabase()
-let database: TestDatabase
-
-beforeAll(async () => {
-  database = await createTestDatabase()
-})
-afterAll(async () => {
-  await database.close()
-  await dead.$client.end()
-})
+const database = givenDatabase()
 
 test('is healthy without a database, and ready only with one', async () => {
   const statusOf = async (db: typeof dead, path: string) =>

@@ -130,6 +130,25 @@ test('a Redis that may evict keys is refused with the way out, unless told other
   await expect(backend.prepare({ allowEviction: true })).resolves.toBeUndefined()
 })
 
+test('a queue that takes the connection and then hangs is given up in time', async () => {
+  const server = await startRedisServer()
+  if (!server) return
+  closers.push(server.stop)
+  const backend = await openQueueBackend({ url: server.url, use: 'producer' })
+  closers.push(backend.close)
+  const failures: unknown[] = []
+  const enqueue = createEnqueue(backend, {
+    timeoutMs: 200,
+    pauseMs: 0,
+    onFailure: (error) => failures.push(error),
+  })
+  expect(await enqueue([job()])).toBe(true)
+  server.freeze()
+  expect(await enqueue([job()])).toBe(false)
+  expect(failures).toEqual([expect.objectContaining({ code: 'queue_unavailable' })])
+  server.thaw()
+})
+
 test('a producer opened while Redis is down enqueues once it is up', async () => {
   const server = await startRedisServer()
   if (!server) return

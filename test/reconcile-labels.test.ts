@@ -1,22 +1,14 @@
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import type { Database } from '../db/client.ts'
 import type { Subject } from '../src/reconcile/reconcile.ts'
-import { createTestDatabase, type TestDatabase } from './support/database.ts'
-import { changesOf, groupRow, insertUser, nextMoment, statementsOf, sync } from './support/reconciled.ts'
+import { changesOf, groupRow, nextMoment, statementsOf, sync } from './support/reconciled.ts'
 import { limitedGroup, remoteGroup } from './support/remote-memberships.ts'
+import { givenUser, insertUser } from './support/users.ts'
 
-let database: TestDatabase
 let db: Database
 let user: Subject
 
-beforeAll(async () => {
-  database = await createTestDatabase({ max: 4 })
-  db = database.db
-})
-afterAll(() => database.close())
-beforeEach(async () => {
-  user = await insertUser(db)
-})
+givenUser((given) => ({ db, user } = given))
 
 test('two groups of one name are two rows, and names that differ in case only are kept as they are', async () => {
   const twins = ['Finance', 'Finance', 'finance'].map((displayName) => remoteGroup({ displayName }))

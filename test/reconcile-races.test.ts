@@ -5,8 +5,9 @@ import { applyWrites, loadStored } from '../db/memberships.ts'
 import { listRuns } from '../db/sync-runs.ts'
 import { planReconcile } from '../src/reconcile/plan.ts'
 import { createTestDatabase, type TestDatabase } from './support/database.ts'
-import { changesOf, groupRow, groupsOf, insertUser, nextMoment, replay, sync } from './support/reconciled.ts'
+import { changesOf, groupRow, groupsOf, nextMoment, replay, sync } from './support/reconciled.ts'
 import { remoteGroup } from './support/remote-memberships.ts'
+import { insertUser } from './support/users.ts'
 
 let database: TestDatabase
 let db: Database

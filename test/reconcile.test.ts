@@ -1,35 +1,26 @@
 import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import type { Database } from '../db/client.ts'
 import { listRuns } from '../db/sync-runs.ts'
 import { SyncError } from '../src/errors.ts'
 import type { Subject } from '../src/reconcile/reconcile.ts'
-import { createTestDatabase, type TestDatabase } from './support/database.ts'
 import {
   changesOf,
   groupRow,
   groupsOf,
-  insertUser,
   nextMoment,
   replay,
   statementsOf,
   sync,
 } from './support/reconciled.ts'
 import { remoteGroup, remoteMemberships, storable } from './support/remote-memberships.ts'
+import { givenUser, insertUser } from './support/users.ts'
 
-let database: TestDatabase
 let db: Database
 let user: Subject
 
-beforeAll(async () => {
-  database = await createTestDatabase({ max: 4 })
-  db = database.db
-})
-afterAll(() => database.close())
-beforeEach(async () => {
-  user = await insertUser(db)
-})
+givenUser((given) => ({ db, user } = given))
 
 const ids = (groups: readonly { objectId: string }[]) => groups.map(({ objectId }) => objectId).toSorted()
 

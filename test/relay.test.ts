@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { closeDatabase, openDatabase } from '../db/client.ts'
 import {
   insertLoginEvent,
   listLostLoginEvents,
@@ -92,6 +93,16 @@ test('an event the queue lost is found by having no run after it; one that was r
   const fresh = await insertLoginEvent(db, event())
   await markEnqueued(db, [lost.eventId, run.eventId, fresh.eventId])
   await db.$client`update login_events set enqueued_at = enqueued_at - interval '1 hour' where id <> ${fresh.eventId}`
+  // A run from before the sign-in doesn't count.
+  await recordRun(db, {
+    id: randomUUID(),
+    userId: lost.userId,
+    source: 'entra-id',
+    cause: 'login',
+    startedAt: '2020-01-01T00:00:00Z',
+    outcome: 'failed',
+    errorCode: 'wrong_user',
+  })
   await recordRun(db, {
     id: randomUUID(),
     userId: run.userId,
@@ -99,9 +110,14 @@ test('an event the queue lost is found by having no run after it; one that was r
     cause: 'login',
     startedAt: new Date(Date.now() + 1000).toISOString(),
     outcome: 'failed',
-    errorCode: 'graph_unavailable',
+    errorCode: 'wrong_user',
   })
-  const found = await listLostLoginEvents(db, { notEnqueuedAfter: 0, notRunAfter: 60, limit: 10 })
+  const found = await listLostLoginEvents(db, {
+    notEnqueuedAfter: 0,
+    notRunAfter: 60,
+    mendable: ['graph_unavailable'],
+    limit: 10,
+  })
   expect(found.map(({ eventId }) => eventId)).toEqual([lost.eventId])
 })
 
@@ -109,7 +125,6 @@ test('storing a login event never waits for a run that holds the user, and the l
   const { db, url } = database
   const objectId = randomUUID()
   await insertLoginEvent(db, event(objectId))
-  const { openDatabase, closeDatabase } = await import('../db/client.ts')
   const other = openDatabase(url, { max: 1 })
   const renamed = { ...event(objectId), displayName: 'Countess' }
   await other.$client.begin(async (sql) => {
@@ -121,6 +136,81 @@ test('storing a login event never waits for a run that holds the user, and the l
     { display_name: 'Countess', mail: null },
   ])
   await closeDatabase(other)
+})
+
+test('a first sign-in that meets another of the same person half-way waits for it and uses its row', async () => {
+  const { db, url } = database
+  const objectId = randomUUID()
+  const other = openDatabase(url, { max: 1 })
+  let stored: Promise<unknown> | undefined
+  await other.$client.begin(async (sql) => {
+    await sql`insert into users (tenant_id, object_id) values ('tenant', ${objectId})`
+    stored = insertLoginEvent(db, event(objectId))
+    const waits = async () => {
+      const [row] = await db.$client`select exists (select from pg_locks where not granted) as waiting`
+      return row?.['waiting'] === true
+    }
+    while (!(await waits()));
+  })
+  await stored
+  expect(await db.$client`select count(*)::int as events from login_events`).toEqual([{ events: 1 }])
+  await closeDatabase(other)
+})
+
+test('an event whose runs failed only for a while is brought back, one that failed for good is not', async () => {
+  const { db } = database
+  const stored = []
+  for (const errorCode of ['graph_unavailable', 'wrong_user']) {
+    const { eventId, userId } = await insertLoginEvent(db, event())
+    await markEnqueued(db, [eventId])
+    const startedAt = new Date(Date.now() + 1000).toISOString()
+    const run = {
+      source: 'entra-id',
+      cause: 'login' as const,
+      startedAt,
+      outcome: 'failed' as const,
+      errorCode,
+    }
+    await recordRun(db, { id: randomUUID(), userId, ...run })
+    stored.push(eventId)
+  }
+  await db.$client`update login_events set enqueued_at = enqueued_at - interval '1 hour'`
+  const found = await listLostLoginEvents(db, {
+    notEnqueuedAfter: 0,
+    notRunAfter: 60,
+    mendable: ['graph_unavailable'],
+    limit: 9,
+  })
+  expect(found.map(({ eventId }) => eventId)).toEqual(stored.slice(0, 1))
+})
+
+test('of many lost events the oldest come first', async () => {
+  const { db } = database
+  const stored = []
+  for (let count = 0; count < 4; count += 1) stored.push(await insertLoginEvent(db, event()))
+  await db.$client`update login_events set enqueued_at = clock_timestamp() - interval '1 hour' where id = ${stored[0]!.eventId}`
+  const found = await listLostLoginEvents(db, {
+    notEnqueuedAfter: 0,
+    notRunAfter: 60,
+    mendable: ['graph_unavailable'],
+    limit: 3,
+  })
+  expect(found.map(({ eventId }) => eventId)).toEqual(stored.slice(0, 3).map(({ eventId }) => eventId))
+})
+
+test('an event of more than a day ago that was enqueued is left to the next sign-in', async () => {
+  const { db } = database
+  const { eventId } = await insertLoginEvent(db, event())
+  await db.$client`update login_events
+    set received_at = now() - interval '25 hours', enqueued_at = now() - interval '1 hour' where id = ${eventId}`
+  expect(
+    await listLostLoginEvents(db, {
+      notEnqueuedAfter: 0,
+      notRunAfter: 60,
+      mendable: ['graph_unavailable'],
+      limit: 3,
+    }),
+  ).toEqual([])
 })
 
 test('two first sign-ins of one person at once make one user and two events', async () => {

@@ -1,23 +1,15 @@
 import { randomUUID } from 'node:crypto'
 import { Hono } from 'hono'
 import { SignJWT } from 'jose'
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { createSessions, type Session } from '../src/login/session.ts'
 import type { NamedKey } from '../src/config.ts'
-import { createTestDatabase, type TestDatabase } from './support/database.ts'
+import { givenDatabase } from './support/database.ts'
 import { deadDatabase, newKey, publicUrl, testGateway, testSource } from './support/gateway.ts'
 
 const key = newKey('current')
 const dead = deadDatabase()
-let database: TestDatabase
-
-beforeAll(async () => {
-  database = await createTestDatabase()
-})
-afterAll(async () => {
-  await database.close()
-  await dead.$client.end()
-})
+const database = givenDatabase()
 
 /** The session cookie as the gateway itself would set it. */
 async function cookieFor(

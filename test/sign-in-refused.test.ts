@@ -1,24 +1,21 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import type { GatewayParts } from '../src/gateway.ts'
 import { createBrowser, type Browser } from './support/browser.ts'
-import { createTestDatabase, type TestDatabase } from './support/database.ts'
+import { givenDatabase } from './support/database.ts'
 import { newKey, publicUrl, testGateway } from './support/gateway.ts'
-import { callbackPath, loginPath, secretsOf, startTinyEntra, type TinyEntra } from './support/tiny-entra.ts'
-
-const atCallback = (url: URL) => url.pathname !== callbackPath
+import {
+  atCallback,
+  callbackPath,
+  givenTinyEntra,
+  loginPath,
+  secretsOf,
+  type TinyEntra,
+} from './support/tiny-entra.ts'
 
 let entra: TinyEntra
-let database: TestDatabase
+const database = givenDatabase()
 
-beforeAll(async () => {
-  entra = await startTinyEntra()
-  database = await createTestDatabase()
-})
-beforeEach(() => entra.beHonest())
-afterAll(async () => {
-  await entra.close()
-  await database.close()
-})
+givenTinyEntra((given) => (entra = given))
 
 function setUp(parts: Partial<GatewayParts> = {}) {
   const gateway = testGateway({ db: database.db, source: entra.source, ...parts })

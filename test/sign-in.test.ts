@@ -1,33 +1,23 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { GatewayParts } from '../src/gateway.ts'
 import { createBrowser } from './support/browser.ts'
-import { createTestDatabase, type TestDatabase } from './support/database.ts'
+import { givenDatabase } from './support/database.ts'
 import { deadDatabase, publicUrl, testGateway } from './support/gateway.ts'
 import {
+  atCallback,
   callbackPath,
+  givenTinyEntra,
   loginPath,
   person,
   secretsOf,
-  startTinyEntra,
   type TinyEntra,
 } from './support/tiny-entra.ts'
 
-const atCallback = (url: URL) => url.pathname !== callbackPath
-
 let entra: TinyEntra
-let database: TestDatabase
+const database = givenDatabase()
 const dead = deadDatabase()
 
-beforeAll(async () => {
-  entra = await startTinyEntra()
-  database = await createTestDatabase()
-})
-beforeEach(() => entra.beHonest())
-afterAll(async () => {
-  await entra.close()
-  await dead.$client.end()
-  await database.close()
-})
+givenTinyEntra((given) => (entra = given))
 
 function setUp(parts: Partial<GatewayParts> = {}) {
   const gateway = testGateway({ db: database.db, source: entra.source, ...parts })

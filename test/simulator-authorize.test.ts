@@ -1,61 +1,27 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { startSimulator, type Simulator } from '../src/simulator/index.ts'
 import {
-  defaultClientId,
-  defaultClientSecret,
-  startSimulator,
-  type Simulator,
-  type User,
-} from '../src/simulator/index.ts'
-
-const redirectUri = 'http://localhost:4321/source/oauth/callback/entra-id/'
-const scope = 'openid profile email offline_access User.Read GroupMember.Read.All'
+  askToken,
+  authorityOf,
+  authorize,
+  authorizeUrl,
+  redeem,
+  redirectUri,
+  someone,
+} from './support/entra-requests.ts'
 
 let simulator: Simulator
-let authority: string
-let user: User
 
 beforeAll(async () => {
   simulator = await startSimulator({ users: 10 })
-  authority = `${simulator.entraUrl}/${simulator.tenant.id}`
 })
-afterEach(() => {
-  simulator.reset()
-})
+afterEach(() => simulator.reset())
 afterAll(() => simulator.close())
-
-function someone(): User {
-  user = simulator.tenant.users()[0] ?? simulator.tenant.addUser()
-  return user
-}
-
-const authorizeUrl = (parameters: Record<string, string>) =>
-  `${authority}/oauth2/v2.0/authorize?${new URLSearchParams({
-    client_id: defaultClientId,
-    response_type: 'code',
-    redirect_uri: redirectUri,
-    scope,
-    ...parameters,
-  }).toString()}`
-
-async function authorize(parameters: Record<string, string>, headers: Record<string, string> = {}) {
-  return fetch(authorizeUrl(parameters), { redirect: 'manual', headers })
-}
-
-async function redeem(code: string) {
-  const credentials = { client_id: defaultClientId, client_secret: defaultClientSecret }
-  const body = new URLSearchParams({
-    ...credentials,
-    grant_type: 'authorization_code',
-    code,
-    redirect_uri: redirectUri,
-  })
-  return fetch(`${authority}/oauth2/v2.0/token`, { method: 'POST', body })
-}
 
 describe('the authorization endpoint', () => {
   test('shows a page with the users when nobody is named, safe against their names', async () => {
     simulator.tenant.addUser({ displayName: '<script>alert(1)</script>' })
-    const answer = await authorize({ state: '"><img src=x>', search: 'script' })
+    const answer = await authorize(simulator, { state: '"><img src=x>', search: 'script' })
     const page = await answer.text()
     expect(answer.status).toBe(200)
     expect(page).toContain('&lt;script&gt;alert(1)&lt;/script&gt;')
@@ -65,17 +31,17 @@ describe('the authorization endpoint', () => {
 
   test('a choice on that page returns to the app with code and state', async () => {
     const body = new URLSearchParams(
-      new URL(authorizeUrl({ state: 'kept', prompt: 'select_account' })).searchParams,
+      new URL(authorizeUrl(simulator, { state: 'kept', prompt: 'select_account' })).searchParams,
     )
-    body.set('picked', someone().id)
-    const answer = await fetch(`${authority}/oauth2/v2.0/authorize`, {
+    body.set('picked', someone(simulator).id)
+    const answer = await fetch(`${authorityOf(simulator)}/oauth2/v2.0/authorize`, {
       method: 'POST',
       body,
       redirect: 'manual',
     })
     const callback = new URL(answer.headers.get('location') ?? '')
     expect(callback.searchParams.get('state')).toBe('kept')
-    expect((await redeem(callback.searchParams.get('code') ?? '')).status).toBe(200)
+    expect((await askToken(simulator, redeem(callback.searchParams.get('code') ?? ''))).status).toBe(200)
   })
 
   test('never redirects to an address that is not registered, or for an app it does not know', async () => {
@@ -87,26 +53,26 @@ describe('the authorization endpoint', () => {
       { redirect_uri: 'http://localhost:1@evil.example/source/oauth/callback/a/' },
       { client_id: crypto.randomUUID() },
     ]) {
-      const answer = await authorize({ login_hint: someone().id, ...wrong })
+      const answer = await authorize(simulator, { login_hint: someone(simulator).id, ...wrong })
       expect([answer.status, answer.headers.get('location')]).toStrictEqual([400, null])
     }
   })
 
   test('answers in the fragment or by a form when asked to', async () => {
-    const hint = someone().userPrincipalName
-    const fragment = await authorize({ login_hint: hint, response_mode: 'fragment' })
+    const hint = someone(simulator).userPrincipalName
+    const fragment = await authorize(simulator, { login_hint: hint, response_mode: 'fragment' })
     expect(new URL(fragment.headers.get('location') ?? '').hash).toMatch(/^#code=1\./)
-    const form = await authorize({ login_hint: hint, response_mode: 'form_post' })
+    const form = await authorize(simulator, { login_hint: hint, response_mode: 'form_post' })
     expect(await form.text()).toContain(`<form method="post" action="${redirectUri}">`)
   })
 
   test('without interaction signs in only whom the browser remembers', async () => {
-    const hint = someone().userPrincipalName
+    const hint = someone(simulator).userPrincipalName
     const errorOf = async (cookie: string) => {
-      const answer = await authorize({ prompt: 'none', login_hint: hint }, { cookie })
+      const answer = await authorize(simulator, { prompt: 'none', login_hint: hint }, { cookie })
       return new URL(answer.headers.get('location') ?? '').searchParams.get('error')
     }
-    const signedIn = await authorize({ login_hint: hint })
+    const signedIn = await authorize(simulator, { login_hint: hint })
     const cookie = signedIn.headers.get('set-cookie')?.split(';')[0] ?? ''
     expect([await errorOf(''), await errorOf(cookie)]).toStrictEqual(['login_required', null])
   })
@@ -118,23 +84,31 @@ describe('the authorization endpoint', () => {
     [{ response_type: 'id_token' }, 'unsupported_response_type'],
     [{ code_challenge: 'x', code_challenge_method: 'plain' }, 'invalid_request'],
   ])('answers %o with an error the app can read', async (parameters, error) => {
-    const answer = await authorize({ login_hint: someone().userPrincipalName, state: 's', ...parameters })
+    const answer = await authorize(simulator, {
+      login_hint: someone(simulator).userPrincipalName,
+      state: 's',
+      ...parameters,
+    })
     const { searchParams } = new URL(answer.headers.get('location') ?? '')
     expect([searchParams.get('error'), searchParams.get('state')]).toStrictEqual([error, 's'])
   })
 
   test('tells a disabled user, not the app', async () => {
-    simulator.tenant.updateUser(someone().id, { accountEnabled: false })
-    const answer = await authorize({ login_hint: user.userPrincipalName })
+    const user = someone(simulator)
+    simulator.tenant.updateUser(user.id, { accountEnabled: false })
+    const answer = await authorize(simulator, { login_hint: user.userPrincipalName })
     expect([answer.status, answer.headers.get('location')]).toStrictEqual([400, null])
     expect(await answer.text()).toContain('AADSTS50057')
   })
 
   test('signs out, and returns only to an address of a registered app', async () => {
     const logout = async (target: string) =>
-      fetch(`${authority}/oauth2/v2.0/logout?post_logout_redirect_uri=${encodeURIComponent(target)}`, {
-        redirect: 'manual',
-      })
+      fetch(
+        `${authorityOf(simulator)}/oauth2/v2.0/logout?post_logout_redirect_uri=${encodeURIComponent(target)}`,
+        {
+          redirect: 'manual',
+        },
+      )
     expect((await logout('http://localhost:4321/')).headers.get('location')).toBe('http://localhost:4321/')
     const foreign = await logout('https://evil.example/')
     expect([foreign.status, foreign.headers.get('location')]).toStrictEqual([200, null])

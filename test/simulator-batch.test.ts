@@ -1,66 +1,14 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { z } from 'zod'
-import { startSimulator, type Simulator, type User } from '../src/simulator/index.ts'
+import { describe, expect, test } from 'vitest'
+import { batchAnswer, groupPage } from './support/graph-answers.ts'
+import { givenMember } from './support/graph-member.ts'
+import { ask, cast, eventual, select, type Target } from './support/graph-requests.ts'
 
-type Target = { graphUrl: string; token: string }
-
-const guid = z.guid()
-const groupPage = z.looseObject({
-  '@odata.nextLink': z.string().optional(),
-  value: z.array(z.looseObject({ id: guid })),
-})
-const batchAnswer = z.strictObject({
-  responses: z.array(
-    z.object({
-      id: z.string(),
-      status: z.int(),
-      headers: z.record(z.string(), z.string()),
-      body: z.unknown().optional(),
-    }),
-  ),
-})
-
-const select = '$select=id,displayName,mail,mailEnabled,securityEnabled,groupTypes'
-const cast = '/me/transitiveMemberOf/microsoft.graph.group'
-const eventual = { ConsistencyLevel: 'eventual' }
-
-let simulator: Simulator
-let member: User
 let target: Target
 
-beforeAll(async () => {
-  simulator = await startSimulator({ users: 60 })
-  member = simulator.tenant.users().find(({ id }) => simulator.tenant.groupsOf(id).length > 999) ?? missing()
-  target = await targetFor()
-})
-afterAll(() => simulator.close())
-
-function missing(): never {
-  throw new Error('the generated tenant lacks what the test needs')
-}
-
-async function targetFor(scope?: string, who = member): Promise<Target> {
-  const tokens = await simulator.signIn(who.id, scope === undefined ? {} : { scope })
-  return { graphUrl: simulator.graphUrl, token: tokens.access_token }
-}
-
-type Asked = { headers?: Record<string, string>; body?: unknown; on?: Target }
-
-async function ask(path: string, { headers = {}, body, on = target }: Asked = {}) {
-  const url = path.startsWith('http') ? path : `${on.graphUrl}/v1.0${path}`
-  const answer = await fetch(url, {
-    headers: { authorization: `Bearer ${on.token}`, 'content-type': 'application/json', ...headers },
-    ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
-  })
-  const text = await answer.text()
-  const json: unknown = answer.headers.get('content-type')?.startsWith('application/json')
-    ? JSON.parse(text)
-    : undefined
-  return { status: answer.status, headers: answer.headers, text, json }
-}
+givenMember((given) => ({ target } = given))
 
 describe('a batch', () => {
-  const post = async (requests: unknown) => ask('/$batch', { body: { requests } })
+  const post = async (requests: unknown) => ask(target, '/$batch', { body: { requests } })
   const responses = async (requests: unknown) => {
     const { status, json } = await post(requests)
     expect(status).toBe(200)
@@ -81,7 +29,7 @@ describe('a batch', () => {
         body: { securityEnabledOnly: false },
       },
     ])
-    expect(answers.get('1')).toMatchObject({ status: 200, body: { id: member.id } })
+    expect(answers.get('1')).toMatchObject({ status: 200, body: { id: target.objectId } })
     expect(answers.get('2')).toMatchObject({
       status: 403,
       body: { error: { code: 'Authorization_RequestDenied' } },

@@ -9,55 +9,26 @@ import {
   defaultClientSecret,
   startSimulator,
   type Simulator,
-  type User,
 } from '../src/simulator/index.ts'
-
-const redirectUri = 'http://localhost:4321/source/oauth/callback/entra-id/'
-const scope = 'openid profile email offline_access User.Read GroupMember.Read.All'
-const otherApp = {
-  ...defaultApp,
-  clientId: 'b6b0a4f1-2f0c-4f5e-9a87-5e2d3c1b0a99',
-  clientSecret: 'other',
-  ownRoles: ['Groups.Read'],
-}
-const publicApp = {
-  ...defaultApp,
-  clientId: '0c7e3b52-6d1f-4c58-8f0a-91b2a3c4d5e6',
-  redirectUris: [redirectUri],
-}
-
-const tokenError = z.object({
-  error: z.string(),
-  error_description: z.string(),
-  error_codes: z.array(z.int()).min(1),
-  timestamp: z.string().regex(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ$/),
-  trace_id: z.guid(),
-  correlation_id: z.guid(),
-  error_uri: z.url(),
-  suberror: z.string().optional(),
-  claims: z.string().optional(),
-})
+import {
+  askToken,
+  authorityOf,
+  codeFor,
+  otherApp,
+  redeem,
+  redirectUri,
+  scope,
+  someone,
+  tokenError,
+} from './support/entra-requests.ts'
 
 let simulator: Simulator
-let authority: string
-let user: User
-let now = Date.now()
 
 beforeAll(async () => {
-  const { clientSecret: _, ...withoutSecret } = publicApp
-  simulator = await startSimulator({ users: 10, now: () => now, apps: [defaultApp, otherApp, withoutSecret] })
-  authority = `${simulator.entraUrl}/${simulator.tenant.id}`
+  simulator = await startSimulator({ users: 10, apps: [defaultApp, otherApp] })
 })
-afterEach(() => {
-  simulator.reset()
-  now = Date.now()
-})
+afterEach(() => simulator.reset())
 afterAll(() => simulator.close())
-
-function someone(): User {
-  user = simulator.tenant.users()[0] ?? simulator.tenant.addUser()
-  return user
-}
 
 /** Discovery by a real client; over https it trusts the simulator's authority alone. */
 async function discover(base = simulator.entraUrl) {
@@ -100,7 +71,7 @@ const trustingFetch = async (
   })
 }
 
-async function signIn(config: openId.Configuration, parameters: Record<string, string> = {}) {
+async function signIn(config: openId.Configuration) {
   const verifier = openId.randomPKCECodeVerifier()
   const [state, nonce] = [openId.randomState(), openId.randomNonce()]
   const url = openId.buildAuthorizationUrl(config, {
@@ -110,8 +81,7 @@ async function signIn(config: openId.Configuration, parameters: Record<string, s
     code_challenge_method: 'S256',
     state,
     nonce,
-    login_hint: someone().userPrincipalName,
-    ...parameters,
+    login_hint: someone(simulator).userPrincipalName,
   })
   const answer =
     url.protocol === 'https:'
@@ -125,31 +95,13 @@ async function signIn(config: openId.Configuration, parameters: Record<string, s
   })
 }
 
-async function tokensFor(wanted: string) {
-  const url = `${authority}/oauth2/v2.0/authorize?${new URLSearchParams({
-    client_id: defaultClientId,
-    response_type: 'code',
-    redirect_uri: redirectUri,
-    scope: wanted,
-    login_hint: someone().userPrincipalName,
-  }).toString()}`
-  const callback = new URL((await fetch(url, { redirect: 'manual' })).headers.get('location') ?? '')
-  const body = new URLSearchParams({
-    client_id: defaultClientId,
-    client_secret: defaultClientSecret,
-    grant_type: 'authorization_code',
-    code: callback.searchParams.get('code') ?? '',
-    redirect_uri: redirectUri,
-  })
-  return fetch(`${authority}/oauth2/v2.0/token`, { method: 'POST', body })
-}
-
 describe('signing in with an OpenID client', () => {
   test.each(['http', 'https'])('ends over %s in an ID token the client has validated', async (scheme) => {
     const base = scheme === 'https' ? (simulator.https?.entraUrl ?? '') : simulator.entraUrl
     const config = await discover(base)
     expect(config.serverMetadata().issuer).toBe(`${base}/${simulator.tenant.id}/v2.0`)
     const tokens = await signIn(config)
+    const user = someone(simulator)
     expect(tokens.claims()).toMatchObject({
       iss: `${base}/${simulator.tenant.id}/v2.0`,
       aud: defaultClientId,
@@ -171,7 +123,7 @@ describe('signing in with an OpenID client', () => {
       aud: 'https://graph.microsoft.com',
       iss: `https://sts.windows.net/${simulator.tenant.id}/`,
       ver: '1.0',
-      oid: user.id,
+      oid: someone(simulator).id,
       scp: 'GroupMember.Read.All User.Read email openid profile',
     })
     expect(decodeProtectedHeader(token)).toHaveProperty('nonce')
@@ -191,7 +143,8 @@ describe('signing in with an OpenID client', () => {
         }),
       ),
     })
-    const read = async () => keySet.parse(await (await fetch(`${authority}/discovery/v2.0/keys`)).json()).keys
+    const read = async () =>
+      keySet.parse(await (await fetch(`${authorityOf(simulator)}/discovery/v2.0/keys`)).json()).keys
     const before = await read()
     await simulator.rotateSigningKeys()
     const after = await read()
@@ -248,7 +201,7 @@ describe('signing in with an OpenID client', () => {
   })
 
   test('scopes decide which tokens there are', async () => {
-    const bare = await tokensFor('User.Read')
+    const bare = await askToken(simulator, redeem(await codeFor(simulator, { scope: 'User.Read' })))
     expect(await bare.json()).toStrictEqual({
       token_type: 'Bearer',
       scope: 'User.Read',
@@ -263,12 +216,14 @@ describe('signing in with an OpenID client', () => {
     const claims = decodeJwt((await simulator.signIn(guest.id)).id_token ?? '')
     expect(claims).toMatchObject({ tid: simulator.tenant.id, oid: guest.id })
     expect(claims['idp']).toMatch(/^https:\/\/sts\.windows\.net\//)
-    expect(decodeJwt((await simulator.signIn(someone().id)).id_token ?? '')).not.toHaveProperty('idp')
+    expect(decodeJwt((await simulator.signIn(someone(simulator).id)).id_token ?? '')).not.toHaveProperty(
+      'idp',
+    )
   })
 
   test('without the profile scope an ID token has no oid, and its sub differs from app to app', async () => {
     const claimsFor = async (clientId: string, wanted: string) =>
-      decodeJwt((await simulator.signIn(someone().id, { clientId, scope: wanted })).id_token ?? '')
+      decodeJwt((await simulator.signIn(someone(simulator).id, { clientId, scope: wanted })).id_token ?? '')
     const bare = await claimsFor(defaultClientId, 'openid')
     expect(bare).not.toHaveProperty('oid')
     expect((await claimsFor(otherApp.clientId, 'openid')).sub).not.toBe(bare.sub)

@@ -1,95 +1,24 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { defaultApp, startSimulator, type Simulator, type User } from '../src/simulator/index.ts'
-
-type Target = { graphUrl: string; token: string }
-
-const guid = z.guid()
-const errorBody = z.object({
-  error: z.object({
-    code: z.string().min(1),
-    message: z.string(),
-    innerError: z.looseObject({ date: z.string(), 'request-id': guid, 'client-request-id': guid }),
-  }),
-})
-const groupPage = z.looseObject({
-  '@odata.nextLink': z.string().optional(),
-  value: z.array(z.looseObject({ id: guid })),
-})
-const directoryObject = z.looseObject({
-  '@odata.type': z.enum([
-    '#microsoft.graph.group',
-    '#microsoft.graph.directoryRole',
-    '#microsoft.graph.administrativeUnit',
-  ]),
-  id: guid,
-  displayName: z.string().nullable(),
-})
-const objectPage = z.object({
-  '@odata.context': z.string(),
-  '@odata.nextLink': z.url().optional(),
-  value: z.array(directoryObject),
-})
-
-const select = '$select=id,displayName,mail,mailEnabled,securityEnabled,groupTypes'
-const cast = '/me/transitiveMemberOf/microsoft.graph.group'
-const eventual = { ConsistencyLevel: 'eventual' }
+import { defaultApp, type Simulator, type User } from '../src/simulator/index.ts'
+import { groupPage, objectPage } from './support/graph-answers.ts'
+import { givenMember, missing, targetFor } from './support/graph-member.ts'
+import { ask, cast, eventual, refusal, select, walk, type Target } from './support/graph-requests.ts'
 
 let simulator: Simulator
 let member: User
 let target: Target
 
-beforeAll(async () => {
-  simulator = await startSimulator({ users: 60 })
-  member = simulator.tenant.users().find(({ id }) => simulator.tenant.groupsOf(id).length > 999) ?? missing()
-  target = await targetFor()
-})
-afterAll(() => simulator.close())
-
-function missing(): never {
-  throw new Error('the generated tenant lacks what the test needs')
-}
-
-async function targetFor(scope?: string, who = member): Promise<Target> {
-  const tokens = await simulator.signIn(who.id, scope === undefined ? {} : { scope })
-  return { graphUrl: simulator.graphUrl, token: tokens.access_token }
-}
-
-type Asked = { headers?: Record<string, string>; body?: unknown; on?: Target }
-
-async function ask(path: string, { headers = {}, body, on = target }: Asked = {}) {
-  const url = path.startsWith('http') ? path : `${on.graphUrl}/v1.0${path}`
-  const answer = await fetch(url, {
-    headers: { authorization: `Bearer ${on.token}`, 'content-type': 'application/json', ...headers },
-    ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
-  })
-  const text = await answer.text()
-  const json: unknown = answer.headers.get('content-type')?.startsWith('application/json')
-    ? JSON.parse(text)
-    : undefined
-  return { status: answer.status, headers: answer.headers, text, json }
-}
-
-async function refusal(path: string, asked: Asked = {}) {
-  const { status, json } = await ask(path, asked)
-  const { code, message } = errorBody.parse(json).error
-  return { status, code, message }
-}
-
-async function walk(path: string, on = target) {
-  const pages: z.infer<typeof groupPage>[] = []
-  for (let next: string | undefined = path; next !== undefined; next = pages.at(-1)?.['@odata.nextLink']) {
-    const { status, json } = await ask(next, { headers: eventual, on })
-    expect(status).toBe(200)
-    pages.push(groupPage.parse(json))
-  }
-  return pages
-}
+givenMember((given) => ({ simulator, member, target } = given))
 
 describe('the simulated tenant behind it', () => {
   test('both reads agree with the directory', async () => {
-    const pages = await walk(`${cast}?${select}&$top=999&$count=true`)
-    const direct = await walk(`/me/memberOf/microsoft.graph.group?${select}&$top=999&$count=true`)
+    const pages = await walk(target, `${cast}?${select}&$top=999&$count=true`, groupPage)
+    const direct = await walk(
+      target,
+      `/me/memberOf/microsoft.graph.group?${select}&$top=999&$count=true`,
+      groupPage,
+    )
     const ids = (read: typeof pages) => read.flatMap(({ value }) => value.map(({ id }) => id))
     const truth = (transitive: boolean) =>
       simulator.tenant.groupsOf(member.id, { transitive }).map(({ id }) => id)
@@ -99,8 +28,8 @@ describe('the simulated tenant behind it', () => {
   })
 
   test('a token without a group permission sees ids and types of groups and nothing else', async () => {
-    const on = await targetFor('openid User.Read')
-    const page = objectPage.parse((await ask('/me/memberOf?$top=999', { on })).json)
+    const on = await targetFor(simulator, member, 'openid User.Read')
+    const page = objectPage.parse((await ask(on, '/me/memberOf?$top=999')).json)
     const group = page.value.find((object) => object['@odata.type'] === '#microsoft.graph.group')
     expect(group).toMatchObject({
       displayName: null,
@@ -113,19 +42,19 @@ describe('the simulated tenant behind it', () => {
   })
 
   test('a token without User.Read cannot read me, and one with it cannot read others', async () => {
-    const apart = await targetFor('openid GroupMember.Read.All')
-    expect(await refusal('/me', { on: apart })).toMatchObject({
+    const apart = await targetFor(simulator, member, 'openid GroupMember.Read.All')
+    expect(await refusal(apart, '/me')).toMatchObject({
       status: 403,
       code: 'Authorization_RequestDenied',
     })
     const other = simulator.tenant.users().find(({ id }) => id !== member.id) ?? missing()
-    expect(await refusal(`/users/${other.id}`)).toMatchObject({ status: 403 })
+    expect(await refusal(target, `/users/${other.id}`)).toMatchObject({ status: 403 })
   })
 
   test('roles and units stay limited for the default app, which may read groups', async () => {
     const administrator = simulator.tenant.users()[0] ?? missing()
-    const on = await targetFor(undefined, administrator)
-    const page = objectPage.parse((await ask('/me/memberOf?$top=999', { on })).json)
+    const on = await targetFor(simulator, administrator)
+    const page = objectPage.parse((await ask(on, '/me/memberOf?$top=999')).json)
     const types = new Map(page.value.map((object) => [object['@odata.type'], object.displayName]))
     expect(types.get('#microsoft.graph.directoryRole')).toBeNull()
     expect(types.get('#microsoft.graph.administrativeUnit')).toBeNull()
@@ -140,8 +69,8 @@ describe('the simulated tenant behind it', () => {
     })
     const someone = simulator.tenant.addUser()
     simulator.tenant.addMember(hidden.id, someone.id)
-    const on = await targetFor(undefined, someone)
-    expect(objectPage.parse((await ask('/me/memberOf', { on })).json).value).toHaveLength(0)
+    const on = await targetFor(simulator, someone)
+    expect(objectPage.parse((await ask(on, '/me/memberOf')).json).value).toHaveLength(0)
     expect(simulator.tenant.groupsOf(someone.id)).toHaveLength(0)
     expect(simulator.tenant.groupsOf(someone.id, { hidden: true })).toHaveLength(1)
   })
@@ -160,18 +89,18 @@ describe('the simulated tenant behind it', () => {
       ...target,
       token: z.object({ access_token: z.string() }).parse(await answer.json()).access_token,
     }
-    const byName = await ask(`/users/${encodeURIComponent(member.userPrincipalName)}`, { on })
+    const byName = await ask(on, `/users/${encodeURIComponent(member.userPrincipalName)}`)
     expect(byName.json).toMatchObject({ id: member.id })
-    expect(await refusal('/me', { on })).toMatchObject({ status: 400, code: 'BadRequest' })
-    expect(await refusal(`/users/${member.id}/memberOf`, { on })).toMatchObject({ status: 403 })
-    expect((await ask(`/users/${member.id}/transitiveMemberOf`, { on })).status).toBe(200)
+    expect(await refusal(on, '/me')).toMatchObject({ status: 400, code: 'BadRequest' })
+    expect(await refusal(on, `/users/${member.id}/memberOf`)).toMatchObject({ status: 403 })
+    expect((await ask(on, `/users/${member.id}/transitiveMemberOf`)).status).toBe(200)
     const gone = crypto.randomUUID()
-    expect(await refusal(`/users/${gone}`, { on })).toStrictEqual({
+    expect(await refusal(on, `/users/${gone}`)).toStrictEqual({
       status: 404,
       code: 'Request_ResourceNotFound',
       message: `Resource '${gone}' does not exist or one of its queried reference-property objects are not present.`,
     })
-    expect((await ask('/users?$select=id&$top=999', { on })).json).toHaveProperty(
+    expect((await ask(on, '/users?$select=id&$top=999')).json).toHaveProperty(
       'value.length',
       simulator.tenant.users().length,
     )
@@ -180,14 +109,14 @@ describe('the simulated tenant behind it', () => {
   test('members of a group are users and groups', async () => {
     const group =
       simulator.tenant.groups().find(({ displayName }) => displayName === 'Location: Europe') ?? missing()
-    const read = z.object({ value: z.array(z.looseObject({ '@odata.type': z.string(), id: guid })) })
-    const direct = read.parse((await ask(`/groups/${group.id}/members`)).json).value
-    const all = read.parse((await ask(`/groups/${group.id}/transitiveMembers?$top=999`)).json).value
+    const read = z.object({ value: z.array(z.looseObject({ '@odata.type': z.string(), id: z.guid() })) })
+    const direct = read.parse((await ask(target, `/groups/${group.id}/members`)).json).value
+    const all = read.parse((await ask(target, `/groups/${group.id}/transitiveMembers?$top=999`)).json).value
     expect(new Set(direct.map((each) => each['@odata.type']))).toStrictEqual(
       new Set(['#microsoft.graph.group']),
     )
     expect(new Set(all.map((each) => each['@odata.type'])).size).toBe(2)
-    expect((await ask(`/groups/${group.id}?$select=id,displayName`)).json).toMatchObject({
+    expect((await ask(target, `/groups/${group.id}?$select=id,displayName`)).json).toMatchObject({
       displayName: 'Location: Europe',
     })
   })
@@ -198,13 +127,13 @@ describe('the simulated tenant behind it', () => {
     )
     simulator.tenant.nest(first ?? '', second ?? '')
     simulator.tenant.nest(second ?? '', first ?? '')
-    const { json } = await ask(`/groups/${first}/transitiveMemberOf`)
+    const { json } = await ask(target, `/groups/${first}/transitiveMemberOf`)
     expect(groupPage.parse(json).value.map(({ id }) => id)).toStrictEqual([second])
   })
 
   test('filters, searches and orders what advanced queries can', async () => {
     const names = async (query: string) => {
-      const { json } = await ask(`${cast}?$select=displayName&$count=true&$top=999&${query}`, {
+      const { json } = await ask(target, `${cast}?$select=displayName&$count=true&$top=999&${query}`, {
         headers: eventual,
       })
       return z
@@ -222,21 +151,21 @@ describe('the simulated tenant behind it', () => {
   })
 
   test('an expired access token is 401', async () => {
-    const on = await targetFor()
+    const on = await targetFor(simulator, member)
     simulator.expireAccessTokens(member.id)
-    expect(await refusal('/me', { on })).toMatchObject({ status: 401, code: 'InvalidAuthenticationToken' })
-    target = await targetFor()
-    expect((await ask('/me')).status).toBe(200)
+    expect(await refusal(on, '/me')).toMatchObject({ status: 401, code: 'InvalidAuthenticationToken' })
+    target = await targetFor(simulator, member)
+    expect((await ask(target, '/me')).status).toBe(200)
   })
 
   test('a group that cannot be answered at once is refused by getMemberGroups', async () => {
     const crowded = simulator.tenant.addUser()
     for (let made = 0; made <= 11_000; made++)
       simulator.tenant.addMember(simulator.tenant.addGroup({ displayName: `Many ${made}` }).id, crowded.id)
-    const on = await targetFor(undefined, crowded)
-    const answer = await refusal('/me/getMemberGroups', { on, body: { securityEnabledOnly: false } })
+    const on = await targetFor(simulator, crowded)
+    const answer = await refusal(on, '/me/getMemberGroups', { body: { securityEnabledOnly: false } })
     expect(answer).toMatchObject({ status: 400, code: 'Directory_ResultSizeLimitExceeded' })
     simulator.reset()
-    target = await targetFor()
+    target = await targetFor(simulator, member)
   })
 })

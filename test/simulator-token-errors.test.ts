@@ -1,50 +1,30 @@
 import * as openId from 'openid-client'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import { defaultApp, startSimulator, type Simulator } from '../src/simulator/index.ts'
 import {
-  defaultApp,
-  defaultClientId,
-  defaultClientSecret,
-  startSimulator,
-  type Simulator,
-  type User,
-} from '../src/simulator/index.ts'
+  askToken,
+  codeFor,
+  credentials,
+  otherApp,
+  redeem,
+  redirectUri,
+  someone,
+  tokenError,
+} from './support/entra-requests.ts'
 
-const redirectUri = 'http://localhost:4321/source/oauth/callback/entra-id/'
-const scope = 'openid profile email offline_access User.Read GroupMember.Read.All'
-const otherApp = {
-  ...defaultApp,
-  clientId: 'b6b0a4f1-2f0c-4f5e-9a87-5e2d3c1b0a99',
-  clientSecret: 'other',
-  ownRoles: ['Groups.Read'],
-}
 const publicApp = {
   ...defaultApp,
   clientId: '0c7e3b52-6d1f-4c58-8f0a-91b2a3c4d5e6',
   redirectUris: [redirectUri],
 }
 
-const tokenError = z.object({
-  error: z.string(),
-  error_description: z.string(),
-  error_codes: z.array(z.int()).min(1),
-  timestamp: z.string().regex(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ$/),
-  trace_id: z.guid(),
-  correlation_id: z.guid(),
-  error_uri: z.url(),
-  suberror: z.string().optional(),
-  claims: z.string().optional(),
-})
-
 let simulator: Simulator
-let authority: string
-let user: User
 let now = Date.now()
 
 beforeAll(async () => {
   const { clientSecret: _, ...withoutSecret } = publicApp
   simulator = await startSimulator({ users: 10, now: () => now, apps: [defaultApp, otherApp, withoutSecret] })
-  authority = `${simulator.entraUrl}/${simulator.tenant.id}`
 })
 afterEach(() => {
   simulator.reset()
@@ -52,53 +32,13 @@ afterEach(() => {
 })
 afterAll(() => simulator.close())
 
-function someone(): User {
-  user = simulator.tenant.users()[0] ?? simulator.tenant.addUser()
-  return user
-}
-
-const authorizeUrl = (parameters: Record<string, string>) =>
-  `${authority}/oauth2/v2.0/authorize?${new URLSearchParams({
-    client_id: defaultClientId,
-    response_type: 'code',
-    redirect_uri: redirectUri,
-    scope,
-    ...parameters,
-  }).toString()}`
-
-async function authorize(parameters: Record<string, string>, headers: Record<string, string> = {}) {
-  return fetch(authorizeUrl(parameters), { redirect: 'manual', headers })
-}
-
-async function codeFor(parameters: Record<string, string> = {}): Promise<string> {
-  const answer = await authorize({ login_hint: someone().userPrincipalName, ...parameters })
-  return new URL(answer.headers.get('location') ?? '').searchParams.get('code') ?? ''
-}
-
-async function askToken(parameters: Record<string, string>, headers: Record<string, string> = {}) {
-  return fetch(`${authority}/oauth2/v2.0/token`, {
-    method: 'POST',
-    body: new URLSearchParams(parameters),
-    headers,
-  })
-}
-
-const credentials = { client_id: defaultClientId, client_secret: defaultClientSecret }
-
 async function refused(parameters: Record<string, string>, headers: Record<string, string> = {}) {
-  const answer = await askToken(parameters, headers)
+  const answer = await askToken(simulator, parameters, headers)
   const { error, error_codes: codes, suberror, error_description } = tokenError.parse(await answer.json())
   expect(error_description).toMatch(new RegExp(`^AADSTS${codes[0]}: .*\r\nTrace ID: `, 's'))
   return { status: answer.status, error, code: codes[0], ...(suberror === undefined ? {} : { suberror }) }
 }
 
-const redeem = (code: string, more: Record<string, string> = {}) => ({
-  ...credentials,
-  grant_type: 'authorization_code',
-  code,
-  redirect_uri: redirectUri,
-  ...more,
-})
 const refresh = (token: string, more: Record<string, string> = {}) => ({
   ...credentials,
   grant_type: 'refresh_token',
@@ -114,15 +54,17 @@ describe('the token endpoint refuses', () => {
   const invalid = (code: number, error = 'invalid_grant', status = 400) => ({ status, error, code })
 
   test('a code used twice, unknown, too old, of another app, or for another address', async () => {
-    const code = await codeFor()
-    expect((await askToken(redeem(code))).status).toBe(200)
+    const code = await codeFor(simulator)
+    expect((await askToken(simulator, redeem(code))).status).toBe(200)
     expect(await refused(redeem(code))).toStrictEqual(invalid(54005))
     expect(await refused(redeem('1.unknown'))).toStrictEqual(invalid(70000))
     const foreign = { client_id: otherApp.clientId, client_secret: otherApp.clientSecret }
-    expect(await refused(redeem(await codeFor(), foreign))).toStrictEqual(invalid(70000))
+    expect(await refused(redeem(await codeFor(simulator), foreign))).toStrictEqual(invalid(70000))
     const elsewhere = { redirect_uri: redirectUri.replace('entra-id', 'other') }
-    expect(await refused(redeem(await codeFor(), elsewhere))).toStrictEqual(invalid(50011, 'invalid_request'))
-    const late = await codeFor()
+    expect(await refused(redeem(await codeFor(simulator), elsewhere))).toStrictEqual(
+      invalid(50011, 'invalid_request'),
+    )
+    const late = await codeFor(simulator)
     now += 10 * 60 * 1000
     expect(await refused(redeem(late))).toStrictEqual(invalid(70008))
   })
@@ -131,12 +73,17 @@ describe('the token endpoint refuses', () => {
     const challenge = await openId.calculatePKCECodeChallenge('a'.repeat(43))
     const proof = { code_challenge: challenge, code_challenge_method: 'S256' }
     const mismatch = invalid(501481)
-    expect(await refused(redeem(await codeFor(proof), { code_verifier: 'b'.repeat(43) }))).toStrictEqual(
+    expect(
+      await refused(redeem(await codeFor(simulator, proof), { code_verifier: 'b'.repeat(43) })),
+    ).toStrictEqual(mismatch)
+    expect(await refused(redeem(await codeFor(simulator, proof)))).toStrictEqual(mismatch)
+    expect(await refused(redeem(await codeFor(simulator), { code_verifier: 'a'.repeat(43) }))).toStrictEqual(
       mismatch,
     )
-    expect(await refused(redeem(await codeFor(proof)))).toStrictEqual(mismatch)
-    expect(await refused(redeem(await codeFor(), { code_verifier: 'a'.repeat(43) }))).toStrictEqual(mismatch)
-    expect((await askToken(redeem(await codeFor(proof), { code_verifier: 'a'.repeat(43) }))).status).toBe(200)
+    expect(
+      (await askToken(simulator, redeem(await codeFor(simulator, proof), { code_verifier: 'a'.repeat(43) })))
+        .status,
+    ).toBe(200)
   })
 
   test('a client without its secret, with a wrong one, or unknown', async () => {
@@ -147,11 +94,14 @@ describe('the token endpoint refuses', () => {
     )
     const unknown = { ...nothing, client_id: crypto.randomUUID() }
     expect(await refused(unknown)).toStrictEqual(invalid(700016, 'unauthorized_client'))
-    const basic = Buffer.from(`${defaultClientId}:${encodeURIComponent(defaultClientSecret)}`).toString(
-      'base64',
-    )
-    const parameters = { grant_type: 'refresh_token', refresh_token: await refreshTokenOf(someone().id) }
-    expect((await askToken(parameters, { authorization: `Basic ${basic}` })).status).toBe(200)
+    const basic = Buffer.from(
+      `${credentials.client_id}:${encodeURIComponent(credentials.client_secret)}`,
+    ).toString('base64')
+    const parameters = {
+      grant_type: 'refresh_token',
+      refresh_token: await refreshTokenOf(someone(simulator).id),
+    }
+    expect((await askToken(simulator, parameters, { authorization: `Basic ${basic}` })).status).toBe(200)
   })
 
   test('a public client asking for itself, though it needs no secret for its users', async () => {
@@ -161,33 +111,35 @@ describe('the token endpoint refuses', () => {
       scope: 'https://graph.microsoft.com/.default',
     }
     expect(await refused(asked)).toMatchObject({ code: 7000218 })
-    const code = await codeFor({ client_id: publicApp.clientId })
+    const code = await codeFor(simulator, { client_id: publicApp.clientId })
     const { client_secret: _, ...withoutSecret } = redeem(code, { client_id: publicApp.clientId })
-    expect((await askToken(withoutSecret)).status).toBe(200)
+    expect((await askToken(simulator, withoutSecret)).status).toBe(200)
   })
 
   test('a refresh token that was revoked, with the suberror clients look for, until the next sign-in', async () => {
-    const token = await refreshTokenOf(someone().id)
+    const user = someone(simulator)
+    const token = await refreshTokenOf(user.id)
     simulator.revokeUserTokens(user.id)
     expect(await refused(refresh(token))).toStrictEqual({ ...invalid(50173), suberror: 'bad_token' })
-    expect((await askToken(refresh(await refreshTokenOf(user.id)))).status).toBe(200)
+    expect((await askToken(simulator, refresh(await refreshTokenOf(user.id)))).status).toBe(200)
   })
 
   test('a refresh token given to another app', async () => {
-    const token = await refreshTokenOf(someone().id)
+    const token = await refreshTokenOf(someone(simulator).id)
     const foreign = { client_id: otherApp.clientId, client_secret: otherApp.clientSecret }
     expect(await refused(refresh(token, foreign))).toStrictEqual(invalid(70000))
   })
 
   test('a refresh token unused for 90 days, or that nobody issued', async () => {
-    const token = await refreshTokenOf(someone().id)
+    const token = await refreshTokenOf(someone(simulator).id)
     expect(await refused(refresh(`${token.slice(0, -4)}AAAA`))).toStrictEqual(invalid(70000))
     now += 90 * 24 * 60 * 60 * 1000
     expect(await refused(refresh(token))).toStrictEqual(invalid(700082))
   })
 
   test('a refresh for a user who was disabled, and for one who was deleted', async () => {
-    const token = await refreshTokenOf(someone().id)
+    const user = someone(simulator)
+    const token = await refreshTokenOf(user.id)
     simulator.tenant.updateUser(user.id, { accountEnabled: false })
     expect(await refused(refresh(token))).toStrictEqual(invalid(50057))
     simulator.tenant.deleteUser(user.id)
@@ -195,7 +147,7 @@ describe('the token endpoint refuses', () => {
   })
 
   test('scopes without consent, of no known kind, or of two resources', async () => {
-    const token = await refreshTokenOf(someone().id)
+    const token = await refreshTokenOf(someone(simulator).id)
     expect(await refused(refresh(token, { scope: 'Directory.Read.All' }))).toStrictEqual({
       ...invalid(65001),
       suberror: 'consent_required',
@@ -218,7 +170,7 @@ describe('the token endpoint refuses', () => {
   })
 
   test('whatever it is told to refuse, with claims, as often as it is told', async () => {
-    const token = await refreshTokenOf(someone().id)
+    const token = await refreshTokenOf(someone(simulator).id)
     const claims = '{"access_token":{"polids":{"essential":true,"values":["x"]}}}'
     simulator.faults.tokenError({
       error: 'interaction_required',
@@ -226,19 +178,21 @@ describe('the token endpoint refuses', () => {
       error_codes: [50076],
       claims,
     })
-    const answer = await askToken(refresh(token))
+    const answer = await askToken(simulator, refresh(token))
     expect(tokenError.parse(await answer.json())).toMatchObject({
       error: 'interaction_required',
       error_codes: [50076],
       suberror: 'basic_action',
       claims,
     })
-    expect((await askToken(refresh(token))).status).toBe(200)
+    expect((await askToken(simulator, refresh(token))).status).toBe(200)
   })
 
   test('nothing the log of issued tokens misses', async () => {
-    const code = await codeFor()
-    const answer = z.record(z.string(), z.unknown()).parse(await (await askToken(redeem(code))).json())
+    const code = await codeFor(simulator)
+    const answer = z
+      .record(z.string(), z.unknown())
+      .parse(await (await askToken(simulator, redeem(code))).json())
     expect(simulator.issuedTokens()).toEqual(
       expect.arrayContaining([code, answer['access_token'], answer['refresh_token'], answer['id_token']]),
     )

@@ -1,24 +1,16 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import type { Database } from '../db/client.ts'
 import { findRunSince, listRuns, recordRun, type EndedRun } from '../db/sync-runs.ts'
 import type { Subject } from '../src/reconcile/reconcile.ts'
-import { createTestDatabase, type TestDatabase } from './support/database.ts'
-import { changesOf, groupsOf, insertUser, nextMoment, statementsOf, sync } from './support/reconciled.ts'
+import { changesOf, groupsOf, nextMoment, statementsOf, sync } from './support/reconciled.ts'
 import { remoteGroup } from './support/remote-memberships.ts'
+import { givenUser } from './support/users.ts'
 
-let database: TestDatabase
 let db: Database
 let user: Subject
 
-beforeAll(async () => {
-  database = await createTestDatabase({ max: 2 })
-  db = database.db
-})
-afterAll(() => database.close())
-beforeEach(async () => {
-  user = await insertUser(db)
-})
+givenUser((given) => ({ db, user } = given))
 
 function ended(known: Partial<EndedRun> = {}): EndedRun {
   const startedAt = nextMoment()

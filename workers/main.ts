@@ -45,8 +45,7 @@ export async function startWorkers(
   log.info({ concurrency, queue: backend.kind }, 'worker started')
   return {
     stop: async () => {
-      await relay.stop()
-      const closed = worker.close()
+      const closed = Promise.all([relay.stop(), worker.close()])
       if (!(await within(stopWithinMs, closed))) {
         log.warn(
           { ms: stopWithinMs },

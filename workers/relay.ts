@@ -1,15 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Database } from '../db/client.ts'
-import { listLostLoginEvents, markEnqueued } from '../db/login-events.ts'
+import { listLostLoginEvents, markEnqueued, type LostEventRules } from '../db/login-events.ts'
 import type { Log } from '../src/log.ts'
 import type { Enqueue } from '../src/queue/enqueue.ts'
+import { decisions } from './outcome.ts'
 
 export type RelayOptions = {
   /** Milliseconds between two looks; default 2,000. */
   intervalMs?: number
   /** Seconds after which a stored event counts as not enqueued; default 5. */
   notEnqueuedAfter?: number
-  /** Seconds after which an enqueued event without a run counts as lost; default 900. */
+  /** Seconds after which an enqueued event without a run, or with failed ones only, is brought back; default 900. */
   notRunAfter?: number
 }
 
@@ -17,9 +18,12 @@ export type Relay = { stop: () => Promise<void> }
 
 const batch = 500
 
+/** What a retry may mend, a relayed event may. */
+const mendable = Object.entries(decisions).flatMap(([code, decision]) => (decision === 'fail' ? [] : [code]))
+
 /**
  * Enqueues the login events that the queue doesn't have: it was out of reach when they came, the producer died in
- * between, or the queue lost them. Any number of workers may run one, since enqueueing twice is harmless.
+ * between, the queue lost them, or Graph was down for longer than a job's attempts. Any number of workers may run one, since enqueueing twice is harmless.
  */
 export function startRelay(
   parts: { db: Database; enqueue: Enqueue; log: Log },
@@ -30,7 +34,7 @@ export function startRelay(
   const loop = async () => {
     while (!stopping.signal.aborted) {
       try {
-        const full = await relayOnce(parts, { notEnqueuedAfter, notRunAfter, limit: batch })
+        const full = await relayOnce(parts, { notEnqueuedAfter, notRunAfter, limit: batch, mendable })
         if (full) continue
       } catch (error) {
         parts.log.warn({ err: error }, 'relay of login events failed, will try again')
@@ -50,7 +54,7 @@ export function startRelay(
 /** True if there may be more at once. */
 async function relayOnce(
   { db, enqueue, log }: { db: Database; enqueue: Enqueue; log: Log },
-  rules: { notEnqueuedAfter: number; notRunAfter: number; limit: number },
+  rules: LostEventRules,
 ): Promise<boolean> {
   const events = await listLostLoginEvents(db, rules)
   if (events.length === 0) return false

@@ -12,8 +12,7 @@ export function createSyncUserProcessor(parts: SyncParts, log: Log): SyncProcess
     const begun = performance.now()
     const facts = () => ({
       job: job.id,
-      userId: job.data.userId,
-      cause: job.data.cause,
+      userId: job.deduplicationId,
       attempt: job.attemptsMade + 1,
       ms: Math.round(performance.now() - begun),
     })

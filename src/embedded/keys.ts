@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { z } from 'zod'
 
@@ -24,8 +24,16 @@ export function keepSecrets(home: string): KeptSecrets {
     adminPassword: randomBytes(15).toString('base64url'),
   }
   mkdirSync(home, { recursive: true })
-  const draft = `${file}.${process.pid}`
+  const draft = `${file}.${process.pid}-${randomBytes(4).toString('hex')}`
   writeFileSync(draft, `${JSON.stringify(secrets, null, 2)}\n`, { mode: 0o600 })
-  renameSync(draft, file)
-  return { ...secrets, made: true, file }
+  // A link appears whole or not at all, so that two first starts agree.
+  try {
+    linkSync(draft, file)
+    return { ...secrets, made: true, file }
+  } catch (error) {
+    if (!existsSync(file)) throw error
+    return keepSecrets(home)
+  } finally {
+    rmSync(draft)
+  }
 }

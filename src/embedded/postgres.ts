@@ -130,6 +130,7 @@ async function ownServer(url: string, home: string): Promise<Sql | undefined> {
   const sql = postgres(url, {
     max: 1,
     max_lifetime: null,
+    fetch_types: false,
     connection: { application_name: 'entra-group-sync owner' },
     onnotice: () => undefined,
   })

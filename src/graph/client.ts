@@ -1,5 +1,5 @@
 import { Client, ResponseType, type Context, type Middleware } from '@microsoft/microsoft-graph-client'
-import { GraphUnavailable } from '../errors.ts'
+import { GraphUnavailable, SyncError } from '../errors.ts'
 import { refuse, type Answer } from './answer.ts'
 import { readJson } from './body.ts'
 
@@ -31,17 +31,20 @@ export type GraphClient = {
   request: (request: GraphRequest) => Promise<Answer>
 }
 
+/** Why there is no answer, by the error `Response` that stands for it. */
+type Failures = WeakMap<Response, unknown>
+
 /**
  * The Graph SDK with a middleware chain of our own: token → fetch. The SDK's retrying and paging stay out, since
  * retrying is the queue's and a walk over pages must be proven complete.
  */
 export function createGraphClient(options: GraphClientOptions): GraphClient {
   const { baseUrl, priority = 'high', timeoutMs = 30_000, maxBytes = 16 * 1024 * 1024 } = options
-  const failures = new WeakMap<Response, unknown>()
+  const failures: Failures = new WeakMap()
   const client = Client.initWithMiddleware({
     baseUrl: `${baseUrl}/`,
     defaultVersion: 'v1.0',
-    middleware: tokenMiddleware(options, fetchMiddleware(options.fetch ?? fetch, failures)),
+    middleware: tokenMiddleware(options, failures, fetchMiddleware(options.fetch ?? fetch, failures)),
   })
   return {
     baseUrl,
@@ -55,6 +58,8 @@ export function createGraphClient(options: GraphClientOptions): GraphClient {
         .responseType(ResponseType.RAW)
       const response: unknown = await (body === undefined ? request.get() : request.post(body))
       if (!(response instanceof Response)) throw new GraphUnavailable('Graph gave no answer')
+      const failure = failures.get(response)
+      if (failure instanceof SyncError) throw failure
       if (response.type === 'error')
         throw new GraphUnavailable('Graph could not be reached', { cause: failures.get(response) })
       const json = await readJson(response, { maxBytes, signal })
@@ -65,15 +70,26 @@ export function createGraphClient(options: GraphClientOptions): GraphClient {
   }
 }
 
-/** Adds the bearer token, to requests of the configured origin only. The SDK's own would drop it for http and custom hosts. */
-function tokenMiddleware({ baseUrl, accessToken }: GraphClientOptions, next: Middleware): Middleware {
+/** Adds the bearer token; a request to any other origin isn't sent. The SDK's own would drop it for http and custom hosts. */
+function tokenMiddleware(
+  { baseUrl, accessToken }: GraphClientOptions,
+  failures: Failures,
+  next: Middleware,
+): Middleware {
   const { origin } = new URL(baseUrl)
   return {
     execute: async (context: Context) => {
       const url = typeof context.request === 'string' ? context.request : context.request.url
       const headers = new Headers(context.options?.headers)
-      headers.delete('authorization')
-      if (new URL(url).origin === origin) headers.set('authorization', `Bearer ${accessToken}`)
+      if (!URL.canParse(url) || new URL(url).origin !== origin) {
+        context.response = Response.error()
+        failures.set(
+          context.response,
+          new SyncError('unexpected_response', 'a link leads away from the configured Graph'),
+        )
+        return
+      }
+      headers.set('authorization', `Bearer ${accessToken}`)
       context.options = { ...context.options, headers, redirect: 'error' }
       await next.execute(context)
     },
@@ -81,7 +97,7 @@ function tokenMiddleware({ baseUrl, accessToken }: GraphClientOptions, next: Mid
 }
 
 /** The SDK folds whatever is thrown here into an error of its own, so a failure travels as an error `Response`. */
-function fetchMiddleware(send: typeof fetch, failures: WeakMap<Response, unknown>): Middleware {
+function fetchMiddleware(send: typeof fetch, failures: Failures): Middleware {
   return {
     execute: async (context: Context) => {
       try {

@@ -1,4 +1,4 @@
-import { SyncError } from '../errors.ts'
+import { GraphUnavailable, SyncError } from '../errors.ts'
 import type { RemoteMembership, Snapshot } from '../snapshot.ts'
 import { refuse } from './answer.ts'
 import type { GraphClient } from './client.ts'
@@ -21,7 +21,8 @@ const maxPages = 1000
 
 /**
  * Every group the token's user is in. `/me` travels in one batch with the first page and proves whose token it is;
- * then page after page until one has no next link. Nothing short of that becomes a snapshot.
+ * then page after page until one has no next link and all that the first announced were listed. Nothing short of that
+ * becomes a snapshot.
  * @throws {SyncError} `wrong_user` if the token is somebody else's; see {@link GraphClient.request} for the rest.
  */
 export async function readMemberships(client: GraphClient, options: ReadOptions): Promise<Snapshot> {
@@ -36,12 +37,18 @@ export async function readMemberships(client: GraphClient, options: ReadOptions)
   const memberships = new Map<string, RemoteMembership>()
   const seen = new Set<string>()
   let page = first.page
+  const announced = first.page['@odata.count'] ?? 0
   let requestId = first.requestId
   for (;;) {
     for (const membership of page.value) memberships.set(membership.objectId, membership)
     const next = page['@odata.nextLink']
-    if (next === undefined)
+    if (next === undefined) {
+      if (memberships.size < announced) {
+        const told = `Graph announced ${announced} groups and listed ${memberships.size}`
+        throw new GraphUnavailable(told, { requestId })
+      }
       return { beganAt: options.beganAt, memberships: [...memberships.values()], requestId }
+    }
     if (seen.has(next) || seen.size === maxPages) {
       throw new SyncError('unexpected_response', 'Graph repeats a next-page link', { requestId })
     }

@@ -46,10 +46,20 @@ export const groupProperties = [
   'groupTypes',
 ]
 
-export const groupPage = z.object({
-  value: z.array(group),
-  '@odata.nextLink': z.string().optional(),
-})
+/**
+ * A page proves something only as far as it is understood: one that carries an error beside its value, or a link we don't
+ * know, is no page.
+ */
+export const groupPage = z
+  .looseObject({
+    value: z.array(group),
+    '@odata.nextLink': z.string().optional(),
+    /** How many there are in all; on the first page only (Graph docs: paging). */
+    '@odata.count': z.number().int().nonnegative().optional(),
+  })
+  .refine((page) =>
+    Object.keys(page).every((key) => key === '@odata.nextLink' || !/^error$|link$/i.test(key)),
+  )
 
 export type GroupPage = z.output<typeof groupPage>
 

@@ -23,15 +23,14 @@ const label = z
   .max(1024)
   .transform((text) => text.replaceAll('\u0000', ''))
 const token = z.string().min(1).max(32_768)
-const instant = z.union([
-  z.iso.datetime({ offset: true }).transform((text) => new Date(text).toISOString()),
-  z
-    .number()
-    .int()
-    .positive()
-    .max(8_640_000_000_000)
-    .transform((seconds) => new Date(seconds * 1000).toISOString()),
-])
+/** 1970 to 9999. What is longer is milliseconds, or an expiry nobody gives out. */
+const instant = z
+  .union([
+    z.iso.datetime({ offset: true }),
+    z.number().int().positive().max(253_402_300_799, 'must be in seconds'),
+  ])
+  .transform((told) => new Date(typeof told === 'number' ? told * 1000 : told).toISOString())
+  .refine((text) => /^(19[7-9]|[2-9]\d\d)\d-/.test(text), 'must be a time from 1970 to 9999')
 
 /** Who signed in and with which Graph tokens, as the producer and `POST /v1/login-events` take it. */
 export const signedInUser = z.strictObject({
@@ -45,7 +44,7 @@ export const signedInUser = z.strictObject({
     /** ISO 8601 with an offset, or seconds since 1970. */
     expiresAt: instant,
     refreshToken: token.optional(),
-    scopes: z.array(z.string().min(1).max(256)).max(256),
+    scopes: z.array(z.string().regex(/^[\x21-\x7e]{1,256}$/, 'must be a scope')).max(256),
   }),
 })
 
@@ -138,6 +137,9 @@ async function sealEvent(
   }
 }
 
+/** The longest a timer of Node's can be set to. */
+const maxWaitMs = 2 ** 31 - 1
+
 /** Milliseconds a sign-in spends on starting to listen before it enqueues all the same. */
 const listenWithinMs = 1000
 
@@ -149,22 +151,25 @@ const lookEveryMs = 500
  * to look: the run row in Postgres is the truth, so a merged or replayed job is found as well.
  */
 async function runWithin(parts: LoginParts, event: StoredLoginEvent, ms: number) {
-  const timeUp = AbortSignal.timeout(ms)
+  const timeUp = AbortSignal.timeout(Math.min(Math.ceil(ms), maxWaitMs))
   let look = Promise.withResolvers<void>()
   timeUp.addEventListener('abort', () => look.resolve(), { once: true })
-  let gaveUp = false
+  let failedForGood = false
   const listening = parts.listen(({ userId, failed }) => {
     if (userId !== event.userId) return
-    gaveUp ||= failed
+    failedForGood ||= failed
     look.resolve()
   })
   const ready = await within(Math.min(ms, listenWithinMs), listening)
   await parts.enqueue(event)
   try {
     for (;;) {
+      // A failed attempt is an end only when no other follows. The job that ended may be an earlier one of this person,
+      // with no run since the event: that isn't remembered.
+      const isEnd = failedForGood
+      failedForGood = false
       const run = await findRunSince(parts.db, event.userId, event.receivedAt)
-      // A failed attempt is an end only when no other follows.
-      const ended = run && (run.outcome !== 'failed' || gaveUp) ? run : undefined
+      const ended = run && (run.outcome !== 'failed' || isEnd) ? run : undefined
       if (ended || !ready || timeUp.aborted) return ended
       await within(lookEveryMs, look.promise)
       look = Promise.withResolvers()

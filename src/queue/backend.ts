@@ -86,34 +86,15 @@ export async function openQueueBackend(options: QueueBackendOptions): Promise<Qu
     kind: store.kind,
     openQueue: (name) =>
       keep(
-        new Queue<
-          SyncUserJob,
-          SyncUserResult,
-          string,
-          SyncUserJob,
-          SyncUserResult,
-          string,
-          IQueueBackend,
-          Connection
-        >(name, { connection, prefix, skipWaitingForReady: options.use === 'producer' }, store.connect),
+        new Queue(
+          name,
+          { connection, prefix, skipWaitingForReady: options.use === 'producer' },
+          store.connect,
+        ),
       ),
     openWorker: (name, processor, workerOptions) =>
-      keep(
-        new Worker<SyncUserJob, SyncUserResult, string, IQueueBackend, number, Connection>(
-          name,
-          processor,
-          { ...workerOptions, connection, prefix },
-          store.connect,
-        ),
-      ),
-    openEvents: (name) =>
-      keep(
-        new QueueEvents<SyncUserResult, IQueueBackend, Connection>(
-          name,
-          { connection, prefix },
-          store.connect,
-        ),
-      ),
+      keep(new Worker(name, processor, { ...workerOptions, connection, prefix }, store.connect)),
+    openEvents: (name) => keep(new QueueEvents(name, { connection, prefix }, store.connect)),
     prepare: store.prepare,
     close: async () => {
       for (const one of opened.splice(0).toReversed()) await closeOrCut(one)

@@ -28,8 +28,8 @@ export const catalogue = {
     queue: 'sync',
     payload: syncUser,
     attempts: 5,
-    /** Exponential with full jitter: between 0 and 1 s, 2 s, 4 s, 8 s. */
-    backoff: { type: 'exponential', delay: 1000, jitter: 1 },
+    /** Exponential with full jitter: between 0 and 2 s, 4 s, 8 s, 16 s. What takes longer to mend the relay brings back. */
+    backoff: { type: 'exponential', delay: 2000, jitter: 1 },
     retention: { completedSeconds: day, failedSeconds: 14 * day },
     /** One job a user at a time; an event during a run makes exactly one more run. */
     deduplicationKey: (job: SyncUserJob) => job.userId,

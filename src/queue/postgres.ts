@@ -20,6 +20,8 @@ export async function openQueuePool(url: string, use: ConnectionUse, max: number
     connectionTimeoutMillis: use === 'producer' ? 1000 : 10_000,
   })
   pool.setMaxListeners(0)
+  // A connection that breaks while BullMQ holds it has no listener of its own.
+  pool.on('connect', (client) => void client.on('error', () => undefined))
   // An idle connection that breaks is replaced on the next query; unheard, the event would end the process.
   pool.on('error', () => undefined)
   return pool

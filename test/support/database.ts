@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import postgres from 'postgres'
-import { inject } from 'vitest'
+import { beforeAll, inject } from 'vitest'
 import { closeDatabase, openDatabase, type Database } from '../../db/client.ts'
 
 export type TestDatabase = { db: Database; url: string; close: () => Promise<void> }
@@ -19,6 +19,21 @@ export async function createTestDatabase(options: { max?: number } = {}): Promis
     close: async () => {
       await closeDatabase(db)
       await asAdmin(adminUrl, (sql) => sql`drop database ${sql(name)} with (force)`)
+    },
+  }
+}
+
+/** A database for the tests of the file that calls it; there is none before they begin. */
+export function givenDatabase(): { readonly db: Database } {
+  let opened: TestDatabase | undefined
+  beforeAll(async () => {
+    opened = await createTestDatabase()
+    return opened.close
+  })
+  return {
+    get db() {
+      if (!opened) throw new Error('the database is opened before the tests, not before their file')
+      return opened.db
     },
   }
 }

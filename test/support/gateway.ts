@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { pino } from 'pino'
+import { afterAll } from 'vitest'
 import type { Database } from '../../db/client.ts'
 import { openDatabase } from '../../db/client.ts'
 import type { NamedKey, SourceConfig } from '../../src/config.ts'
@@ -21,9 +22,12 @@ export const testSource: SourceConfig = {
 
 export const newKey = (id: string): NamedKey => ({ id, key: new Uint8Array(randomBytes(32)) })
 
-/** Port 9 (discard) refuses connections: a database that is down. */
-export const deadDatabase = (): Database =>
-  openDatabase('postgres://nobody@127.0.0.1:9/none', { connectTimeoutSeconds: 1 })
+/** A database that is down, for the file that calls it: port 9 (discard) refuses connections. */
+export function deadDatabase(): Database {
+  const dead = openDatabase('postgres://nobody@127.0.0.1:9/none', { connectTimeoutSeconds: 1 })
+  afterAll(() => dead.$client.end())
+  return dead
+}
 
 /** A gateway with everything recorded: login events, log lines. */
 export function testGateway(parts: Partial<GatewayParts> & Pick<GatewayParts, 'db'>) {

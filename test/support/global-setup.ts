@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, realpathSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Redis } from 'ioredis'
@@ -31,6 +31,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
   return async () => {
     await redis.stop()
     await server.stop()
+    // Run by root, the files may be elsewhere, behind a link.
+    rmSync(realpathSync(path.join(home, 'postgres')), { recursive: true, force: true })
     rmSync(home, { recursive: true, force: true })
   }
 }

@@ -3,12 +3,6 @@ import type { Database } from '../../db/client.ts'
 import { reconcile, type Reconciled, type Subject } from '../../src/reconcile/reconcile.ts'
 import type { RemoteMembership } from '../../src/snapshot.ts'
 
-export async function insertUser(db: Database, tenantId: string = randomUUID()): Promise<Subject> {
-  const [user] = await db.$client<{ id: string }[]>`
-    insert into users (tenant_id, object_id) values (${tenantId}, ${randomUUID()}) returning id`
-  return { userId: user?.id ?? '', tenantId }
-}
-
 let ticks = 0
 
 /** A moment later than the one before it, to the microsecond. */
@@ -74,7 +68,7 @@ export async function groupRow(db: Database, tenantId: string, objectId: string)
       version: string
     }[]
   >`
-    select id, display_name as "displayName", description, mail, group_types as "groupTypes",
+    select id, display_name as "displayName", description, mail, to_json(group_types) as "groupTypes",
       security_enabled as "securityEnabled", deleted_at is not null as deleted, ctid::text || xmin::text as version
     from groups where tenant_id = ${tenantId} and object_id = ${objectId}`
   const [row] = rows

@@ -1,7 +1,13 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { freePort } from '../../src/embedded/ports.ts'
 
-export type RedisServer = { url: string; stop: () => Promise<void> }
+export type RedisServer = {
+  url: string
+  /** Freezes the process: connections stay open and nothing answers. */
+  freeze: () => void
+  thaw: () => void
+  stop: () => Promise<void>
+}
 
 /** A Redis (or Valkey) of its own, empty and forgetful; undefined where neither program is on PATH. */
 export async function startRedisServer(flags: readonly string[] = []): Promise<RedisServer | undefined> {
@@ -17,6 +23,8 @@ export async function startRedisServer(flags: readonly string[] = []): Promise<R
   })
   return {
     url: `redis://127.0.0.1:${port}`,
+    freeze: () => void child.kill('SIGSTOP'),
+    thaw: () => void child.kill('SIGCONT'),
     stop: async () => {
       child.kill()
       await ended

@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { Hono } from 'hono'
 import { exportJWK, generateKeyPair, SignJWT, type JWTPayload } from 'jose'
+import { beforeAll, beforeEach } from 'vitest'
 import { listen } from '../../src/gateway.ts'
 import type { Browser } from './browser.ts'
 import { testSource } from './gateway.ts'
@@ -29,13 +30,16 @@ export function secretsOf({ visited }: Browser): string[] {
   return [...given, 'opaque-access-token', 'opaque-refresh-token', 'eyJ'].map(String)
 }
 
+/** Lets a browser be redirected until the callback, and no further. */
+export const atCallback = (next: URL): boolean => next.pathname !== callbackPath
+
 export type TinyEntra = Awaited<ReturnType<typeof startTinyEntra>>
 
 /**
  * An authority that signs whatever a test tells it to, to break one check at a time. Everybody is `person`. The
  * simulator is the honest one.
  */
-export async function startTinyEntra() {
+async function startTinyEntra() {
   const published = await generateKeyPair('RS256', { extractable: true })
   const stranger = await generateKeyPair('RS256')
   const requests: { path: string; form?: Record<string, string> }[] = []
@@ -129,4 +133,15 @@ export async function startTinyEntra() {
     },
     close: server.close,
   }
+}
+
+/** Around the tests of the file that calls it: an authority that is honest again at the start of each. */
+export function givenTinyEntra(take: (given: TinyEntra) => void): void {
+  let entra: TinyEntra
+  beforeAll(async () => {
+    entra = await startTinyEntra()
+    take(entra)
+    return entra.close
+  })
+  beforeEach(() => entra.beHonest())
 }

@@ -1,0 +1,41 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { retryAfterMs } from '../src/graph/answer.ts'
+import { nextPath } from '../src/graph/memberships.ts'
+
+test.for([
+  'https://graph.microsoft.com.evil.example/v1.0/me',
+  'https://evil.example/v1.0/me',
+  'http://graph.microsoft.com/v1.0/me',
+  'https://graph.microsoft.com:8443/v1.0/me',
+  'https://user@graph.microsoft.com/v1.0/me',
+  'https://graph.microsoft.com/beta/me',
+  '//evil.example/v1.0/me',
+  '/v1.0/me',
+  '',
+])('the next link %j is refused', (link) => {
+  expect(() => nextPath('https://graph.microsoft.com', link)).toThrow(
+    expect.objectContaining({ code: 'unexpected_response' }),
+  )
+})
+
+test('the next link of the configured Graph is followed below its version', () => {
+  expect(
+    nextPath('https://graph.microsoft.com', 'https://graph.microsoft.com/v1.0/me/memberOf?$skiptoken=a%2Bb'),
+  ).toBe('/me/memberOf?$skiptoken=a%2Bb')
+})
+
+test('Retry-After is read as seconds, fractions and dates, within our own floor and cap', () => {
+  const now = Date.parse('2026-01-01T00:00:00Z')
+  expect(retryAfterMs('10', now)).toBe(10_000)
+  expect(retryAfterMs('2.128', now)).toBe(2128)
+  expect(retryAfterMs('Thu, 01 Jan 2026 00:00:30 GMT', now)).toBe(30_000)
+  expect(retryAfterMs(null, now)).toBe(10_000)
+  expect(retryAfterMs('soon', now)).toBe(10_000)
+  fc.assert(
+    fc.property(fc.string(), (text) => {
+      const ms = retryAfterMs(text, now)
+      return ms >= 1000 && ms <= 3_600_000
+    }),
+  )
+})

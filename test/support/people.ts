@@ -1,0 +1,66 @@
+import { afterEach } from 'vitest'
+import { openWorld, type World, type WorldOptions } from './world.ts'
+
+/** A world a test opens for itself, closed after it, and what tests do with the people in it. */
+export function givenWorld() {
+  let world: World
+
+  async function open(options: WorldOptions): Promise<World> {
+    world = await openWorld(options)
+    return world
+  }
+
+  afterEach(() => world.close())
+
+  /** What Postgres says the person's groups are, by object id. */
+  async function storedGroups(objectId: string): Promise<string[]> {
+    const rows = await world.db.$client<{ objectId: string }[]>`
+      select g.object_id as "objectId" from memberships m join groups g on g.id = m.group_id join users u on u.id = m.user_id
+      where u.object_id = ${objectId} and m.origin = 'entra' order by 1`
+    return rows.map((row) => row.objectId)
+  }
+
+  const remoteGroups = (objectId: string) => world.simulator.tenant.groupsOf(objectId).map(({ id }) => id)
+
+  /** As a sign-in flow hands a person over, with tokens the simulator issued. */
+  async function signedIn(objectId: string, tokensOf = objectId) {
+    const tokens = await world.simulator.signIn(tokensOf)
+    return {
+      tenantId: world.simulator.tenant.id,
+      objectId,
+      tokens: {
+        accessToken: tokens.access_token,
+        refreshToken: tokens.refresh_token,
+        expiresAt: Math.floor(Date.now() / 1000) + tokens.expires_in,
+        scopes: tokens.scope.split(' '),
+      },
+    }
+  }
+
+  const login = async (objectId: string, tokensOf?: string) =>
+    await world.context.loginSucceeded(await signedIn(objectId, tokensOf), { waitUpToMs: 20_000 })
+
+  function personIn(count: number): string {
+    const { tenant } = world.simulator
+    const person = tenant.addUser({ displayName: 'Ada' })
+    for (let index = 0; index < count; index += 1) {
+      tenant.addMember(tenant.addGroup({ displayName: `Group ${index}`, kind: 'security' }).id, person.id)
+    }
+    return person.id
+  }
+
+  /** `done` resolves when so many jobs have completed, from when it is `listening` on. */
+  function followRuns(count: number): { listening: Promise<unknown>; done: Promise<void> } {
+    const events = world.context.backend.openEvents('sync')
+    let ended = 0
+    const done = new Promise<void>((resolve) => {
+      events.on('completed', () => {
+        ended += 1
+        if (ended === count) resolve()
+      })
+    })
+    return { listening: events.waitUntilReady(), done }
+  }
+
+  return { open, storedGroups, remoteGroups, signedIn, login, personIn, followRuns }
+}

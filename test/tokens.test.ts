@@ -1,0 +1,186 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { findTokens, replaceTokens } from '../db/delegated-tokens.ts'
+import { insertLoginEvent } from '../db/login-events.ts'
+import { createEntraClient } from '../src/login/entra.ts'
+import { tokenBinding } from '../src/login/login-succeeded.ts'
+import { createAccessTokenOf, type RenewedTokenSet, type TokenOwner } from '../src/login/tokens.ts'
+import { createVault } from '../src/login/vault.ts'
+import {
+  defaultClientId,
+  defaultClientSecret,
+  startSimulator,
+  type Simulator,
+} from '../src/simulator/index.ts'
+import { createTestDatabase, type TestDatabase } from './support/database.ts'
+
+let database: TestDatabase
+let owner: TokenOwner
+const vault = createVault([{ id: 'k1', key: new Uint8Array(randomBytes(32)) }])
+
+beforeAll(async () => {
+  database = await createTestDatabase()
+})
+beforeEach(() => {
+  owner = { userId: '', tenantId: randomUUID(), objectId: randomUUID(), source: 'entra-id' }
+})
+afterAll(() => database.close())
+
+/** As a sign-in stores them; `livesSeconds` from now. */
+async function store(
+  livesSeconds: number,
+  refreshToken: string | undefined = 'refresh-1',
+  accessToken = 'access-1',
+) {
+  const tokens = refreshToken === '' ? { accessToken } : { accessToken, refreshToken }
+  const sealed = await vault.seal(tokens, tokenBinding(owner.tenantId, owner.objectId))
+  const stored = await insertLoginEvent(database.db, {
+    eventId: randomUUID(),
+    source: owner.source,
+    tenantId: owner.tenantId,
+    objectId: owner.objectId,
+    userPrincipalName: null,
+    displayName: null,
+    mail: null,
+    sealed: sealed.text,
+    keyId: sealed.keyId,
+    expiresAt: new Date(Date.now() + livesSeconds * 1000).toISOString(),
+    scopes: ['User.Read', 'a "quoted", one'],
+  })
+  owner.userId = stored.userId
+  return sealed.text
+}
+
+const renewed = (number: number): RenewedTokenSet => ({
+  accessToken: `access-${number}`,
+  refreshToken: `refresh-${number}`,
+  lifetimeSeconds: 3600,
+  scopes: ['User.Read'],
+})
+const accessTokens = (renew: (refreshToken: string) => Promise<RenewedTokenSet>) =>
+  createAccessTokenOf({ db: database.db, vault, renew })
+const neverRenews = async (of: TokenOwner) =>
+  await accessTokens(() => Promise.reject(new Error('nothing was to be renewed')))(of)
+
+test('a token that lives for more than a minute is given as it is', async () => {
+  await store(90)
+  expect(await neverRenews(owner)).toBe('access-1')
+  expect(await findTokens(database.db, owner.userId, owner.source)).toMatchObject({
+    scopes: ['User.Read', 'a "quoted", one'],
+  })
+})
+
+test('a token in its last minute is renewed before it is used, and what came is stored', async () => {
+  await store(30)
+  const used: string[] = []
+  const accessTokenOf = accessTokens(async (refreshToken) => {
+    used.push(refreshToken)
+    return renewed(2)
+  })
+  expect(await accessTokenOf(owner)).toBe('access-2')
+  expect(used).toEqual(['refresh-1'])
+  expect(await neverRenews(owner)).toBe('access-2')
+  await database.db.$client`update delegated_tokens set expires_at = now() where user_id = ${owner.userId}`
+  await accessTokenOf(owner)
+  expect(used).toEqual(['refresh-1', 'refresh-2'])
+})
+
+test('many that need it at once cause one renewal', async () => {
+  await store(-1)
+  let renewals = 0
+  const accessTokenOf = accessTokens(async () => {
+    renewals += 1
+    return renewed(renewals + 1)
+  })
+  expect(new Set(await Promise.all(Array.from({ length: 6 }, () => accessTokenOf(owner))))).toEqual(
+    new Set(['access-2']),
+  )
+  expect(renewals).toBe(1)
+})
+
+test('a sign-in during a renewal is not held up, and its tokens stay', async () => {
+  await store(-1)
+  const accessTokenOf = accessTokens(async () => {
+    await store(3600, 'refresh-of-sign-in', 'access-of-sign-in')
+    return renewed(2)
+  })
+  expect(await accessTokenOf(owner)).toBe('access-2')
+  expect(await neverRenews(owner)).toBe('access-of-sign-in')
+})
+
+test('a renewal that was overtaken replaces nothing', async () => {
+  const old = await store(3600)
+  await store(3600, 'refresh-1', 'newer')
+  await replaceTokens(database.db, owner.userId, owner.source, old, {
+    sealed: 'x',
+    keyId: 'k1',
+    lifetimeSeconds: 1,
+    scopes: [],
+  })
+  expect(await neverRenews(owner)).toBe('newer')
+})
+
+test('a token Graph has refused is not given again', async () => {
+  await store(3600)
+  expect(await accessTokens(async () => renewed(2))(owner, { refused: 'access-1' })).toBe('access-2')
+})
+
+test('without a refresh token the access token is used to its end, and then the person must sign in', async () => {
+  await store(30, '')
+  expect(await neverRenews(owner)).toBe('access-1')
+  await database.db.$client`update delegated_tokens set expires_at = now() where user_id = ${owner.userId}`
+  await expect(neverRenews(owner)).rejects.toMatchObject({
+    code: 'token_rejected',
+    reason: 'no_refresh_token',
+  })
+})
+
+test('where no tokens are stored the person must sign in', async () => {
+  owner.userId = randomUUID()
+  await expect(neverRenews(owner)).rejects.toMatchObject({ name: 'TokenRejected', code: 'token_missing' })
+})
+
+let simulator: Simulator | undefined
+
+afterEach(async () => {
+  await simulator?.close()
+  simulator = undefined
+})
+
+test.for([
+  [{ error: 'invalid_grant', error_codes: [50173], suberror: 'bad_token' }, 'token_rejected', 'AADSTS50173'],
+  [{ error: 'invalid_grant', error_codes: [700082] }, 'token_rejected', 'AADSTS700082'],
+  [
+    { error: 'interaction_required', error_codes: [50076], suberror: 'basic_action', claims: '{}' },
+    'token_rejected',
+    'AADSTS50076',
+  ],
+  [{ error: 'consent_required', error_codes: [65001] }, 'token_rejected', 'AADSTS65001'],
+  [{ error: 'login_required', error_codes: [] }, 'token_rejected', 'login_required'],
+  [{ error: 'invalid_client', error_codes: [7000215], status: 401 }, 'config_invalid', undefined],
+  [{ error: 'temporarily_unavailable', error_codes: [90033], status: 503 }, 'graph_unavailable', undefined],
+  [{ error: 'temporarily_unavailable', error_codes: [90055], status: 429 }, 'throttled', undefined],
+] as const)('a token endpoint that answers %j gives the error %s', async ([answer, code, reason]) => {
+  simulator = await startSimulator({ users: 0, groups: 0, https: false })
+  const person = simulator.tenant.addUser({})
+  const { refresh_token: refreshToken } = await simulator.signIn(person.id)
+  const entra = createEntraClient({
+    slug: 'entra-id',
+    name: 'Entra ID',
+    tenantId: simulator.tenant.id,
+    clientId: defaultClientId,
+    clientSecret: defaultClientSecret,
+    authorityHost: simulator.entraUrl,
+    graphBaseUrl: simulator.graphUrl,
+    groupRead: 'transitive',
+  })
+  expect(await entra.renew(refreshToken!)).toMatchObject({
+    scopes: expect.arrayContaining([expect.stringContaining('User.Read')]),
+  })
+  simulator.faults.tokenError({ ...answer })
+  await expect(entra.renew(refreshToken!)).rejects.toMatchObject(
+    reason === undefined ? { code } : { code, reason },
+  )
+  simulator.faults.next({ on: { origin: 'entra', path: /token$/ }, cut: 'before-headers' })
+  await expect(entra.renew(refreshToken!)).rejects.toMatchObject({ code: 'graph_unavailable' })
+})
