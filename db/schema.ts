@@ -167,6 +167,8 @@ export const syncRuns = pgTable(
       .notNull()
       .default(sql`clock_timestamp()`),
     outcome: text().notNull(),
+    /** The attempt failed and another one follows. */
+    retried: boolean().notNull().default(false),
     errorCode: text('error_code'),
     graphRequestId: text('graph_request_id'),
     remoteCount: integer('remote_count').notNull().default(0),

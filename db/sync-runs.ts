@@ -19,6 +19,8 @@ export type EndedRun = Run & {
   userId: string
   outcome: 'needs_login' | 'denied' | 'failed'
   errorCode: string
+  /** Another attempt follows. */
+  retried?: boolean
 }
 
 export type StoredRun = {
@@ -30,6 +32,8 @@ export type StoredRun = {
   startedAt: string
   endedAt: string
   outcome: 'applied' | 'unchanged' | 'stale' | 'held' | 'needs_login' | 'denied' | 'failed'
+  /** The attempt failed and another one follows. */
+  retried: boolean
   errorCode: string | null
   graphRequestId: string | null
   remoteCount: number
@@ -50,9 +54,10 @@ export async function recordRun(db: Database, run: EndedRun): Promise<void> {
       update users set sync_state = ${run.outcome}
       where id = ${run.userId} and (last_synced_at is null or last_synced_at <= ${run.startedAt}::timestamptz)
     )
-    insert into sync_runs (id, user_id, source, cause, resync_id, started_at, outcome, error_code, graph_request_id)
+    insert into sync_runs (id, user_id, source, cause, resync_id, started_at, outcome, retried, error_code,
+      graph_request_id)
     select ${run.id}::uuid, id, ${run.source}, ${run.cause}, ${run.resyncId ?? null}::uuid,
-      ${run.startedAt}::timestamptz, ${run.outcome}, ${run.errorCode}, ${run.graphRequestId ?? null}
+      ${run.startedAt}::timestamptz, ${run.outcome}, ${run.retried ?? false}, ${run.errorCode}, ${run.graphRequestId ?? null}
     from users where id = ${run.userId}`
 }
 
@@ -80,7 +85,7 @@ export async function listRuns(db: Database, userId: string, limit: number): Pro
 function selectRun(db: Database) {
   return db.$client`
     select id, source, cause, resync_id as "resyncId", to_json(started_at) #>> '{}' as "startedAt",
-      to_json(ended_at) #>> '{}' as "endedAt", outcome, error_code as "errorCode",
+      to_json(ended_at) #>> '{}' as "endedAt", outcome, retried, error_code as "errorCode",
       graph_request_id as "graphRequestId", remote_count as "remoteCount", groups_created as "groupsCreated",
       groups_updated as "groupsUpdated", added, removed
     from sync_runs`

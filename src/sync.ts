@@ -28,6 +28,13 @@ export type SyncRun = {
   startedAt: string
 }
 
+export type SyncAttempt = {
+  /** Aborts open requests. */
+  signal?: AbortSignal | undefined
+  /** Whether another attempt follows one that ended in this error. */
+  isRetried?: (error: SyncError) => boolean
+}
+
 export type SyncEnd = {
   run: SyncRun
   outcome: Reconciled['outcome'] | 'needs_login' | 'denied'
@@ -38,10 +45,13 @@ export type SyncEnd = {
 /**
  * Brings one user up to date: token → remote memberships → plan → apply → outcome. Every end is one row of `sync_runs`.
  * A user who must sign in again, or whose token lacks a permission, is an outcome and not an error: no retry helps.
- * `signal` aborts open requests.
  * @throws {SyncError} everything else, with the run recorded as `failed`; nothing of the memberships has changed.
  */
-export async function syncUser(parts: SyncParts, job: SyncUserJob, signal?: AbortSignal): Promise<SyncEnd> {
+export async function syncUser(
+  parts: SyncParts,
+  job: SyncUserJob,
+  attempt: SyncAttempt = {},
+): Promise<SyncEnd> {
   const subject = await findSyncSubject(parts.db, job.userId).catch((error: unknown) => {
     throw databaseFailure(error)
   })
@@ -57,7 +67,7 @@ export async function syncUser(parts: SyncParts, job: SyncUserJob, signal?: Abor
     if (subject.tenantId !== parts.tenantId) {
       throw new SyncError('wrong_tenant', 'the user is of another tenant than the source')
     }
-    const snapshot = await readRemote(parts, job, subject, signal)
+    const snapshot = await readRemote(parts, job, subject, attempt.signal)
     const { outcome, counts } = await reconcile(parts.db, subject, snapshot, {
       ...run,
       resyncId: job.resyncId,
@@ -65,7 +75,7 @@ export async function syncUser(parts: SyncParts, job: SyncUserJob, signal?: Abor
     })
     return { run, outcome, counts }
   } catch (thrown) {
-    return await endWithout(parts.db, job, run, databaseFailure(thrown))
+    return await endWithout(parts.db, job, run, databaseFailure(thrown), attempt)
   }
 }
 
@@ -88,7 +98,13 @@ async function readRemote(parts: SyncParts, job: SyncUserJob, subject: SyncSubje
   }
 }
 
-async function endWithout(db: Database, job: SyncUserJob, run: SyncRun, error: SyncError): Promise<SyncEnd> {
+async function endWithout(
+  db: Database,
+  job: SyncUserJob,
+  run: SyncRun,
+  error: SyncError,
+  { isRetried = () => false }: SyncAttempt,
+): Promise<SyncEnd> {
   const outcome =
     error instanceof TokenRejected ? 'needs_login' : error instanceof AccessDenied ? 'denied' : 'failed'
   // A pause isn't an end: the job goes back to the queue and the run that ends is recorded.
@@ -97,6 +113,7 @@ async function endWithout(db: Database, job: SyncUserJob, run: SyncRun, error: S
       ...run,
       resyncId: job.resyncId,
       outcome,
+      retried: outcome === 'failed' && isRetried(error),
       errorCode: error.code,
       graphRequestId: error.requestId,
     })

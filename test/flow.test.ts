@@ -57,11 +57,11 @@ describe.each(availableBackends())('with the queue in %s', (backend) => {
     const person = personIn(2)
     simulator.faults.next({ on: { path: /\$batch/ }, status: 500, times: 2 })
     expect(await login(person)).toMatchObject({ outcome: 'applied' })
-    const runs = await db.$client`select outcome, error_code from sync_runs order by started_at`
-    expect(runs.map((run) => [run['outcome'], run['error_code']])).toEqual([
-      ['failed', 'graph_unavailable'],
-      ['failed', 'graph_unavailable'],
-      ['applied', null],
+    const runs = await db.$client`select outcome, error_code, retried from sync_runs order by started_at`
+    expect(runs.map((run) => [run['outcome'], run['error_code'], run['retried']])).toEqual([
+      ['failed', 'graph_unavailable', true],
+      ['failed', 'graph_unavailable', true],
+      ['applied', null, false],
     ])
   })
 

@@ -1,10 +1,10 @@
-import { DelayedError, type Job } from 'bullmq'
+import { DelayedError, UnrecoverableError, type Job } from 'bullmq'
 import type { Log } from '../src/log.ts'
 import { toSyncError } from '../src/errors.ts'
 import type { SyncProcessor, SyncUserResult } from '../src/queue/backend.ts'
 import { parseSyncUserJob, type SyncUserJob } from '../src/queue/catalogue.ts'
 import { syncUser, type SyncParts } from '../src/sync.ts'
-import { toJobError } from './outcome.ts'
+import { decisions, toJobError } from './outcome.ts'
 
 /** Runs `sync-user` jobs: one log line a job at its end, an error once, at the attempt after which none follows. */
 export function createSyncUserProcessor(parts: SyncParts, log: Log): SyncProcessor {
@@ -17,7 +17,10 @@ export function createSyncUserProcessor(parts: SyncParts, log: Log): SyncProcess
       ms: Math.round(performance.now() - begun),
     })
     try {
-      const { run, outcome, counts, error } = await syncUser(parts, parseSyncUserJob(job.data), signal)
+      const { run, outcome, counts, error } = await syncUser(parts, parseSyncUserJob(job.data), {
+        signal,
+        isRetried: ({ code }) => decisions[code] === 'retry' && !isLastAttempt(job),
+      })
       log.info({ ...facts(), runId: run.id, outcome, ...counts, ...reason(error) }, 'sync run ended')
       return { userId: run.userId, runId: run.id, outcome, startedAt: run.startedAt }
     } catch (thrown) {
@@ -37,8 +40,7 @@ function logFailure(
 ): void {
   const error = toSyncError(thrown)
   const line = { ...facts, outcome: 'failed', ...reason(error) }
-  const lastAttempt =
-    jobError.name === 'UnrecoverableError' || job.attemptsMade + 1 >= (job.opts.attempts ?? 1)
+  const lastAttempt = jobError instanceof UnrecoverableError || isLastAttempt(job)
   if (jobError instanceof DelayedError) log.info({ ...line, outcome: 'delayed' }, 'sync run delayed')
   else if (lastAttempt) log.error({ ...line, err: error.cause ?? error }, 'sync run failed')
   else log.info(line, 'sync run will be tried again')
@@ -46,4 +48,8 @@ function logFailure(
 
 function reason(error: { code: string; message: string; requestId: string | undefined } | undefined) {
   return error ? { errorCode: error.code, error: error.message, requestId: error.requestId } : {}
+}
+
+function isLastAttempt(job: Job<SyncUserJob, SyncUserResult>): boolean {
+  return job.attemptsMade + 1 >= (job.opts.attempts ?? 1)
 }

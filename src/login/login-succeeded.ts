@@ -76,8 +76,8 @@ export type LoginParts = {
   source: string
   /** Hands the stored event to the queue; false if it couldn't. */
   enqueue: (event: StoredLoginEvent) => Promise<boolean>
-  /** Calls back whenever a sync job has ended, `failed` if for good. Resolves once no later end is missed. */
-  listen: (onEnd: (end: { userId: string; failed: boolean }) => void) => Promise<() => void>
+  /** Calls back with the user's id whenever a sync job has ended. Resolves once no later end is missed. */
+  listen: (onEnd: (userId: string) => void) => Promise<() => void>
   /** Work that the sign-in doesn't wait for, but closing does. */
   inBackground: (work: Promise<unknown>) => void
 }
@@ -154,22 +154,15 @@ async function runWithin(parts: LoginParts, event: StoredLoginEvent, ms: number)
   const timeUp = AbortSignal.timeout(Math.min(Math.ceil(ms), maxWaitMs))
   let look = Promise.withResolvers<void>()
   timeUp.addEventListener('abort', () => look.resolve(), { once: true })
-  let failedForGood = false
-  const listening = parts.listen(({ userId, failed }) => {
-    if (userId !== event.userId) return
-    failedForGood ||= failed
-    look.resolve()
+  const listening = parts.listen((userId) => {
+    if (userId === event.userId) look.resolve()
   })
   const ready = await within(Math.min(ms, listenWithinMs), listening)
   await parts.enqueue(event)
   try {
     for (;;) {
-      // A failed attempt is an end only when no other follows. The job that ended may be an earlier one of this person,
-      // with no run since the event: that isn't remembered.
-      const isEnd = failedForGood
-      failedForGood = false
       const run = await findRunSince(parts.db, event.userId, event.receivedAt)
-      const ended = run && (run.outcome !== 'failed' || isEnd) ? run : undefined
+      const ended = run?.retried ? undefined : run
       if (ended || !ready || timeUp.aborted) return ended
       await within(lookEveryMs, look.promise)
       look = Promise.withResolvers()

@@ -1,32 +1,32 @@
 import type { QueueBackend, SyncQueueEvents } from './backend.ts'
 import { syncQueueName } from './catalogue.ts'
 
-/** `failed` means for good: no attempt is left. */
-export type JobEnd = { userId: string; failed: boolean }
-
 export type RunEvents = {
-  /** Calls `onEnd` each time a sync job ends. Resolves once no later end is missed; the returned function ends it. */
-  listen: (onEnd: (end: JobEnd) => void) => Promise<() => void>
+  /**
+   * Calls `onEnd` with the user's id each time a sync job ends, for good if it failed. Resolves once no later end is
+   * missed; the returned function ends it.
+   */
+  listen: (onEnd: (userId: string) => void) => Promise<() => void>
   close: () => Promise<void>
 }
 
 /** Follows the ends of sync jobs over the queue. Opens its connection with the first listener. */
 export function createRunEvents(openBackend: () => Promise<QueueBackend>): RunEvents {
-  const listeners = new Set<(end: JobEnd) => void>()
+  const listeners = new Set<(userId: string) => void>()
   let opened: Promise<{ backend: QueueBackend; events: SyncQueueEvents }> | undefined
   const open = async () => {
     const backend = await openBackend()
     const events = backend.openEvents(syncQueueName)
     const queue = backend.openQueue(syncQueueName)
-    const tell = (userId: string | undefined, failed: boolean) => {
-      if (userId !== undefined) for (const listener of listeners) listener({ userId, failed })
+    const tell = (userId: string | undefined) => {
+      if (userId !== undefined) for (const listener of listeners) listener(userId)
     }
-    events.on('completed', ({ returnvalue }) => tell(endedUser(returnvalue), false))
+    events.on('completed', ({ returnvalue }) => tell(endedUser(returnvalue)))
     events.on('failed', ({ jobId }) => {
       if (listeners.size === 0) return
       queue
         .getJob(jobId)
-        .then((job) => tell(endedUser(job?.data), true))
+        .then((job) => tell(endedUser(job?.data)))
         .catch(() => undefined)
     })
     await events.waitUntilReady()
