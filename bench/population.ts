@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { noGuard } from '../src/reconcile/guard.ts'
 import type { Database } from '../db/client.ts'
 import { reconcile, type Subject } from '../src/reconcile/reconcile.ts'
 import type { RemoteMembership } from '../src/snapshot.ts'
@@ -37,6 +38,7 @@ export async function sync(db: Database, subject: Subject, memberships: RemoteMe
     subject,
     { beganAt: now, memberships, requestId: undefined },
     { id: randomUUID(), source: 'bench', cause: 'login', startedAt: now },
+    noGuard,
   )
 }
 

@@ -146,6 +146,8 @@ function groupsOf(columns: GroupColumns): StoredGroup[] {
 }
 
 export type Writes = {
+  /** Removals that were planned and are held back: the user is then not synced, and the next read is compared in full. */
+  held?: number
   create: readonly (GroupLabels & { objectId: string })[]
   update: readonly (GroupLabels & { objectId: string; id: string })[]
   add: readonly string[]
@@ -153,7 +155,7 @@ export type Writes = {
 }
 
 export type Written = {
-  outcome: 'applied' | 'unchanged'
+  outcome: 'applied' | 'unchanged' | 'held'
   groupsCreated: number
   groupsUpdated: number
   added: number
@@ -163,7 +165,7 @@ export type Written = {
 /**
  * One statement, so one transaction: groups, memberships, change log, user and run. Returns what it really did, or
  * undefined, having changed nothing, where the user's row is no longer what the plan was made from or is that of a newer
- * read. With `digest` null the next read is compared in full. The first read of a user is `applied` even if it finds
+ * read. The first read of a user is `applied` even if it finds
  * nothing to write: now it is known.
  *
  * - The user's row is locked first, and only against other runs: an insert that refers to it doesn't wait.
@@ -173,11 +175,12 @@ export type Written = {
  */
 export async function applyWrites(
   db: Database,
-  read: Omit<Read, 'digest'> & { digest: string | null },
+  read: Read,
   basis: Basis,
   writes: Writes,
 ): Promise<Written | undefined> {
   const { userId, tenantId, beganAt, run } = read
+  const held = writes.held ?? 0
   const sql = db.$client
   const [row] = await sql<Written[]>`
     with person as materialized (
@@ -221,17 +224,19 @@ export async function applyWrites(
         (select count(*) from added)::int as added,
         (select count(*) from removed)::int as removed
     ), settled as (
-      update users u set snapshot_at = ${beganAt}, membership_digest = ${read.digest},
-        last_synced_at = clock_timestamp(), sync_state = 'synced'
+      update users u set snapshot_at = ${beganAt}, membership_digest = ${held > 0 ? null : read.digest},
+        last_synced_at = case when ${held > 0} then u.last_synced_at else clock_timestamp() end,
+        sync_state = ${held > 0 ? 'held' : 'synced'}
       from person where u.id = person.id
     )
     insert into sync_runs (id, user_id, source, cause, resync_id, started_at, outcome, graph_request_id, remote_count,
-      groups_created, groups_updated, added, removed)
+      groups_created, groups_updated, added, removed, held)
     select ${run.id}::uuid, person.id, ${run.source}, ${run.cause}, ${run.resyncId ?? null}::uuid,
       ${run.startedAt}::timestamptz,
-      case when done.created + done.updated + done.added + done.removed > 0 or ${basis.snapshotAt}::timestamptz is null
+      case when ${held > 0} then 'held' when done.created + done.updated + done.added + done.removed > 0 or ${basis.snapshotAt}::timestamptz is null
         then 'applied' else 'unchanged' end,
-      ${run.graphRequestId ?? null}, ${read.remote}, done.created, done.updated, done.added, done.removed
+      ${run.graphRequestId ?? null}, ${read.remote}, done.created, done.updated, done.added, done.removed,
+      ${held}::integer
     from person cross join done
     returning outcome, groups_created as "groupsCreated", groups_updated as "groupsUpdated", added, removed`
   return row

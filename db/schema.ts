@@ -176,6 +176,10 @@ export const syncRuns = pgTable(
     groupsUpdated: integer('groups_updated').notNull().default(0),
     added: integer().notNull().default(0),
     removed: integer().notNull().default(0),
+    /** Removals the guard held back. */
+    held: integer().notNull().default(0),
+    /** When an administrator agreed to what was held. */
+    approvedAt: at('approved_at'),
   },
   (table) => [
     check('sync_runs_cause', sql`${table.cause} in ('login', 'resync', 'manual', 'approve')`),

@@ -41,6 +41,8 @@ export type StoredRun = {
   groupsUpdated: number
   added: number
   removed: number
+  /** Removals the guard held back. */
+  held: number
 }
 
 /**
@@ -87,6 +89,36 @@ function selectRun(db: Database) {
     select id, source, cause, resync_id as "resyncId", to_json(started_at) #>> '{}' as "startedAt",
       to_json(ended_at) #>> '{}' as "endedAt", outcome, retried, error_code as "errorCode",
       graph_request_id as "graphRequestId", remote_count as "remoteCount", groups_created as "groupsCreated",
-      groups_updated as "groupsUpdated", added, removed
+      groups_updated as "groupsUpdated", added, removed, held
     from sync_runs`
+}
+
+/** Later runs of the same user that make a held run a thing of the past. */
+function isOpen(db: Database) {
+  return db.$client`held.outcome = 'held' and not exists (
+    select from sync_runs later
+    where later.user_id = held.user_id and later.started_at > held.started_at and later.outcome in ('applied', 'unchanged'))`
+}
+
+/**
+ * Agrees to what a held run held back. Undefined where there is nothing to agree to: no such run, it held nothing, or a
+ * later run of that user applied cleanly.
+ */
+export async function approveRun(
+  db: Database,
+  runId: string,
+): Promise<{ userId: string; source: string; held: number } | undefined> {
+  const [run] = await db.$client<{ userId: string; source: string; held: number }[]>`
+    update sync_runs held set approved_at = coalesce(approved_at, clock_timestamp())
+    where id = ${runId} and ${isOpen(db)}
+    returning user_id as "userId", source, held`
+  return run
+}
+
+/** How many removals of a user are agreed to and not carried out yet. */
+export async function approvedRemovals(db: Database, userId: string): Promise<number> {
+  const [row] = await db.$client<{ removals: number }[]>`
+    select coalesce(max(held.held), 0)::int as removals from sync_runs held
+    where user_id = ${userId} and approved_at is not null and ${isOpen(db)}`
+  return row?.removals ?? 0
 }

@@ -49,6 +49,12 @@ program
   .description('brings the tables of the database, and of a queue in Postgres, to this version')
   .action(async () => await (await commands()).runMigrate())
 program
+  .command('approve')
+  .description('agrees to what a held run held back, and has the person read again by a worker')
+  .argument('<run>', 'id of the run, from sync_runs or the log')
+  .option('--wait <seconds>', 'how long to wait for the outcome', wholeNumber(0, 3600), 30)
+  .action(async (run, options) => await (await commands()).runApprove(run, options))
+program
   .command('simulate')
   .description('a simulated Entra tenant with Microsoft Graph on loopback; prints the settings that use it')
   .option('--users <n>', 'size of the tenant', wholeNumber(0, 100_000), 250)

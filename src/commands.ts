@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { migrateDatabase } from '../db/migrate.ts'
 import { startWorkers } from '../workers/main.ts'
+import { approveHeldRun } from './approve.ts'
 import { loadConfig, readEnvironment } from './config.ts'
 import { openContext } from './context.ts'
 import { startUpFailure } from './database-failure.ts'
@@ -60,6 +61,27 @@ export async function runMigrate(): Promise<void> {
   }
   print('The database is up to date.')
 }
+
+/** `approve`: prints the outcome of the run that followed; exit code 1 unless that one applied cleanly. */
+export async function runApprove(runId: string, options: { wait: number }): Promise<void> {
+  if (!isUuid(runId))
+    throw new ConfigInvalid([{ setting: '<run>', message: 'must be the id of a run, a UUID' }])
+  const config = loadConfig()
+  const context = await openContext(config, createLog(config.logLevel), { queueRequired: false })
+  try {
+    const run = await approveHeldRun(context, runId, options.wait * 1000)
+    if (!run) print('Approved. No worker has ended a run yet; the next one carries it out.')
+    else
+      print(
+        `Approved. Run ${run.id}: ${run.outcome}, ${run.added} added, ${run.removed} removed, ${run.held} held.`,
+      )
+    if (run && !good.has(run.outcome)) process.exitCode = 1
+  } finally {
+    await context.close()
+  }
+}
+
+const isUuid = (text: string) => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text)
 
 export type SimulateCommandOptions = {
   users: number

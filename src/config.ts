@@ -36,6 +36,8 @@ export type Config = {
   adminPassword: string | undefined
   /** Sync jobs one worker process runs at once. */
   syncConcurrency: number
+  /** A plan that would remove at least so many of a person's memberships, and this share of them (0–1), is held. */
+  guard: { minRemovals: number; maxShare: number }
   logLevel: LogLevel
   /** Start although Redis may evict keys. */
   allowEviction: boolean
@@ -132,6 +134,8 @@ const settings = {
   API_KEYS: secretList,
   ADMIN_PASSWORD: z.string().min(12, 'must have at least 12 characters'),
   SYNC_CONCURRENCY: integer(1, 1000),
+  GUARD_MIN_REMOVALS: integer(1, 1_000_000),
+  GUARD_MAX_SHARE: integer(1, 100),
   GROUP_READ: z.enum(['transitive', 'direct'], 'must be transitive or direct'),
   LOG_LEVEL: z.enum(logLevels, `must be one of ${logLevels.join(' ')}`),
   SOURCE_SLUG: z
@@ -219,6 +223,10 @@ function freeze(values: Settings): Config {
     apiKeys: values.API_KEYS ?? [],
     adminPassword: values.ADMIN_PASSWORD,
     syncConcurrency: values.SYNC_CONCURRENCY ?? 10,
+    guard: Object.freeze({
+      minRemovals: values.GUARD_MIN_REMOVALS ?? 20,
+      maxShare: (values.GUARD_MAX_SHARE ?? 50) / 100,
+    }),
     logLevel: values.LOG_LEVEL ?? 'info',
     allowEviction: values.REDIS_ALLOW_EVICTION ?? false,
     databasePrepare: values.DATABASE_PREPARE ?? true,

@@ -90,6 +90,7 @@ export async function openContext(config: Config, log: Log, options: ContextOpti
         createGraphClient({ baseUrl: source.graphBaseUrl, accessToken, priority, signal }),
       tenantId: source.tenantId,
       groupRead: source.groupRead,
+      guard: config.guard,
       close,
     }
   } catch (error) {

@@ -17,6 +17,7 @@ export type ErrorCode =
   | 'queue_unavailable'
   | 'invalid_job'
   | 'invalid_login_event'
+  | 'run_not_held'
   | 'config_invalid'
   | 'internal'
 

@@ -8,6 +8,7 @@ import type { GraphClient, GraphPriority } from './graph/client.ts'
 import { readMemberships } from './graph/memberships.ts'
 import type { AccessTokenOf } from './login/tokens.ts'
 import type { SyncUserJob } from './queue/catalogue.ts'
+import type { GuardLimits } from './reconcile/guard.ts'
 import { reconcile, type Reconciled } from './reconcile/reconcile.ts'
 
 export type SyncParts = {
@@ -17,6 +18,7 @@ export type SyncParts = {
   /** The tenant of the source: whose people, groups and tokens these parts are for. */
   tenantId: string
   groupRead: 'transitive' | 'direct'
+  guard: GuardLimits
 }
 
 export type SyncRun = {
@@ -68,11 +70,17 @@ export async function syncUser(
       throw new SyncError('wrong_tenant', 'the user is of another tenant than the source')
     }
     const snapshot = await readRemote(parts, job, subject, attempt.signal)
-    const { outcome, counts } = await reconcile(parts.db, subject, snapshot, {
-      ...run,
-      resyncId: job.resyncId,
-      graphRequestId: snapshot.requestId,
-    })
+    const { outcome, counts } = await reconcile(
+      parts.db,
+      subject,
+      snapshot,
+      {
+        ...run,
+        resyncId: job.resyncId,
+        graphRequestId: snapshot.requestId,
+      },
+      parts.guard,
+    )
     return { run, outcome, counts }
   } catch (thrown) {
     return await endWithout(parts.db, job, run, databaseFailure(thrown), attempt)

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { describeJob } from '../src/queue/catalogue.ts'
+import { approveHeldRun } from '../src/approve.ts'
 import { signIn } from '../src/embedded/browser.ts'
 import { givenWorld } from './support/people.ts'
 import { availableBackends } from './support/world.ts'
@@ -196,4 +197,21 @@ describe.each(availableBackends())('with the queue in %s', (backend) => {
     expect(simulator.issuedTokens().length).toBeGreaterThan(2)
     expect(simulator.issuedTokens().filter((token) => written.includes(token))).toEqual([])
   })
+})
+
+test('a removal that is too large is held, and after approval a worker reads again and applies it', async () => {
+  const { simulator, startWorkers, context, db } = await open({ backend: 'postgres' })
+  await startWorkers()
+  const person = personIn(25)
+  expect(await login(person)).toMatchObject({ outcome: 'applied' })
+  for (const group of simulator.tenant.groupsOf(person)) simulator.tenant.removeMember(group.id, person)
+  const held = await login(person)
+  expect(held).toMatchObject({ outcome: 'held' })
+  expect(await storedGroups(person)).toHaveLength(25)
+  const runId = 'runId' in held ? held.runId : ''
+  const approved = await approveHeldRun(context, runId, 20_000)
+  expect(approved).toMatchObject({ cause: 'approve', outcome: 'applied', removed: 25 })
+  expect(await storedGroups(person)).toEqual([])
+  await expect(approveHeldRun(context, runId, 0)).rejects.toMatchObject({ code: 'run_not_held' })
+  expect(await db.$client`select sync_state from users`).toEqual([{ sync_state: 'synced' }])
 })

@@ -37,7 +37,7 @@ async function joinByHand(group: { id: string }) {
 test('a first sign-in makes groups, memberships, one change row each and a run', async () => {
   const groups = [remoteGroup(), remoteGroup()]
   const runId = randomUUID()
-  const counts = { remote: 2, groupsCreated: 2, groupsUpdated: 0, added: 2, removed: 0 }
+  const counts = { remote: 2, groupsCreated: 2, groupsUpdated: 0, added: 2, removed: 0, held: 0 }
   expect(await sync(db, user, groups, { runId })).toEqual({ outcome: 'applied', counts })
   expect(await groupsOf(db, user)).toEqual(ids(groups))
   const changes = await changesOf(db, user)

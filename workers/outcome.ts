@@ -26,6 +26,7 @@ export const decisions: Record<ErrorCode, Decision> = {
   queue_unavailable: 'retry',
   invalid_job: 'fail',
   invalid_login_event: 'fail',
+  run_not_held: 'fail',
   config_invalid: 'fail',
   internal: 'retry',
 }

@@ -1,11 +1,12 @@
 import type { Database } from '../../db/client.ts'
 import { applyWrites, loadStored, touchUnchanged, type Read, type Written } from '../../db/memberships.ts'
-import type { Run } from '../../db/sync-runs.ts'
+import { approvedRemovals, type Run } from '../../db/sync-runs.ts'
 import { SyncError } from '../errors.ts'
 import type { Snapshot } from '../snapshot.ts'
 import { databaseFailure } from '../database-failure.ts'
 import { digestOf } from './digest.ts'
-import { planReconcile } from './plan.ts'
+import { guardPlan, type Guarded, type GuardLimits } from './guard.ts'
+import { planReconcile, type Plan } from './plan.ts'
 
 /** The stored user whose memberships were read, and the tenant whose groups are theirs to have. */
 export type Subject = { userId: string; tenantId: string }
@@ -13,9 +14,11 @@ export type Subject = { userId: string; tenantId: string }
 export type Counts = Omit<Written, 'outcome'> & {
   /** Groups in the snapshot. */
   remote: number
+  /** Removals the guard held back. */
+  held: number
 }
 
-export type Reconciled = { outcome: 'applied' | 'unchanged' | 'stale'; counts: Counts }
+export type Reconciled = { outcome: 'applied' | 'unchanged' | 'stale' | 'held'; counts: Counts }
 
 /** Another run of the same user must get in between this often for a plan to fail; the queue allows one at a time. */
 const plans = 20
@@ -30,6 +33,7 @@ export async function reconcile(
   subject: Subject,
   snapshot: Snapshot,
   run: Run,
+  limits: GuardLimits,
 ): Promise<Reconciled> {
   const read = {
     ...subject,
@@ -40,7 +44,7 @@ export async function reconcile(
   }
   try {
     for (let attempt = 1; attempt <= plans; attempt += 1) {
-      const reconciled = await attemptReconcile(db, snapshot, read)
+      const reconciled = await attemptReconcile(db, snapshot, read, limits)
       if (reconciled) return reconciled
     }
   } catch (thrown) {
@@ -54,13 +58,14 @@ async function attemptReconcile(
   db: Database,
   snapshot: Snapshot,
   read: Read,
+  limits: GuardLimits,
 ): Promise<Reconciled | undefined> {
   const outcome = await touchUnchanged(db, read)
   if (outcome === undefined) throw userUnknown()
   if (outcome !== 'changed') {
     return {
       outcome,
-      counts: { remote: read.remote, groupsCreated: 0, groupsUpdated: 0, added: 0, removed: 0 },
+      counts: { remote: read.remote, groupsCreated: 0, groupsUpdated: 0, added: 0, removed: 0, held: 0 },
     }
   }
   const stored = await loadStored(
@@ -70,11 +75,24 @@ async function attemptReconcile(
   )
   if (!stored) throw userUnknown()
   const plan = planReconcile(snapshot.memberships, stored)
-  // Between plan and apply is the place to hold a plan back: apply what is left of it, with `digest` null.
-  const written = await applyWrites(db, read, stored.basis, plan)
+  const guarded = await guard(db, read.userId, plan, stored.members.length, limits)
+  const written = await applyWrites(db, read, stored.basis, { ...guarded.plan, held: guarded.held })
   if (!written) return undefined
   const { outcome: end, ...counts } = written
-  return { outcome: end, counts: { remote: read.remote, ...counts } }
+  return { outcome: end, counts: { remote: read.remote, ...counts, held: guarded.held } }
+}
+
+/** Approvals are looked up only where the guard would hold something. */
+async function guard(
+  db: Database,
+  userId: string,
+  plan: Plan,
+  memberships: number,
+  limits: GuardLimits,
+): Promise<Guarded> {
+  const guarded = guardPlan(plan, memberships, limits)
+  if (guarded.held === 0) return guarded
+  return guardPlan(plan, memberships, limits, await approvedRemovals(db, userId))
 }
 
 function userUnknown(): SyncError {

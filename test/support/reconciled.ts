@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Database } from '../../db/client.ts'
+import { noGuard } from '../../src/reconcile/guard.ts'
 import { reconcile, type Reconciled, type Subject } from '../../src/reconcile/reconcile.ts'
 import type { RemoteMembership } from '../../src/snapshot.ts'
 
@@ -21,7 +22,7 @@ export async function sync(
   { beganAt = nextMoment(), runId = randomUUID() }: SyncOptions = {},
 ): Promise<Reconciled> {
   const run = { id: runId, source: 'entra-id', cause: 'login' as const, startedAt: beganAt }
-  return await reconcile(db, subject, { beganAt, memberships, requestId: 'graph-request' }, run)
+  return await reconcile(db, subject, { beganAt, memberships, requestId: 'graph-request' }, run, noGuard)
 }
 
 /** Object ids of the groups a user is in, sorted. */
