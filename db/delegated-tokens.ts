@@ -27,6 +27,7 @@ export type RenewedTokens = {
   sealed: string
   keyId: string
   lifetimeSeconds: number
+  /** Empty where the answer named none: then they are as before (RFC 6749, 5.1). */
   scopes: readonly string[]
 }
 
@@ -44,7 +45,9 @@ export async function replaceTokens(
   const sql = db.$client
   await sql`
     update delegated_tokens set
-      sealed = ${renewed.sealed}, key_id = ${renewed.keyId}, scopes = array(select json_array_elements_text(${JSON.stringify(renewed.scopes)}::text::json)),
+      sealed = ${renewed.sealed}, key_id = ${renewed.keyId},
+      scopes = case when ${renewed.scopes.length === 0} then scopes
+        else array(select json_array_elements_text(${JSON.stringify(renewed.scopes)}::text::json)) end,
       expires_at = clock_timestamp() + ${renewed.lifetimeSeconds} * interval '1 second', updated_at = clock_timestamp()
     where user_id = ${userId} and source = ${source} and sealed = ${old}`
 }

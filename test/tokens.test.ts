@@ -85,6 +85,13 @@ test('a token in its last minute is renewed before it is used, and what came is 
   expect(used).toEqual(['refresh-1', 'refresh-2'])
 })
 
+test('a renewal whose answer names no scopes leaves them as they were', async () => {
+  await store(-1)
+  await accessTokens(async () => ({ ...renewed(2), scopes: [] }))(owner)
+  const stored = await findTokens(database.db, owner.userId, owner.source)
+  expect(stored?.scopes).toEqual(['User.Read', 'a "quoted", one'])
+})
+
 test('many that need it at once cause one renewal', async () => {
   await store(-1)
   let renewals = 0
