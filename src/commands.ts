@@ -23,7 +23,7 @@ const print = (line: string) => void process.stdout.write(`${line}\n`)
 export async function runGateway(): Promise<void> {
   const config = loadConfig(readEnvironment(), { gateway: true })
   const log = createLog(config.logLevel)
-  const context = await openContext(config, log, { queueRequired: false })
+  const context = await openContext(config, log, { withoutQueue: 'goOn' })
   try {
     const gateway = await serveGateway(context)
     await untilStopped()
@@ -67,7 +67,7 @@ export async function runApprove(runId: string, options: { wait: number }): Prom
   if (!isUuid(runId))
     throw new ConfigInvalid([{ setting: '<run>', message: 'must be the id of a run, a UUID' }])
   const config = loadConfig()
-  const context = await openContext(config, createLog(config.logLevel), { queueRequired: false })
+  const context = await openContext(config, createLog(config.logLevel), { withoutQueue: 'goOn' })
   try {
     const run = await approveHeldRun(context, runId, options.wait * 1000)
     if (!run) print('Approved. No worker has ended a run yet; the next one carries it out.')

@@ -32,10 +32,10 @@ export type Context = SyncParts & {
 
 export type ContextOptions = {
   /**
-   * Whether nothing works without the queue. A worker waits for it and says so; a gateway goes on, since signing in must
-   * work while the queue is down.
+   * What to do while the queue doesn't answer. `wait`, as a worker does, and say so; `goOn`, as a gateway does, since
+   * signing in must work while the queue is down; `refuse`, where somebody has just typed its address. Default `wait`.
    */
-  queueRequired?: boolean
+  withoutQueue?: 'wait' | 'goOn' | 'refuse'
   /** Start of every Redis key; see `QueueBackendOptions`. */
   queuePrefix?: string
 }
@@ -61,7 +61,7 @@ export async function openContext(config: Config, log: Log, options: ContextOpti
     await requireTables(db)
     const backend = await openQueueBackend({ url: queueUrl, use: 'worker', maxConnections: 20, ...prefix })
     closers.push(backend.close)
-    await prepareQueue(backend, config, log, options.queueRequired ?? true)
+    await prepareQueue(backend, config, log, options.withoutQueue ?? 'wait')
     const producer = await openQueueBackend({ url: queueUrl, use: 'producer', maxConnections: 5, ...prefix })
     closers.push(producer.close)
     await registerSource(db, source)
@@ -112,25 +112,27 @@ async function prepareQueue(
   backend: QueueBackend,
   config: Config,
   log: Log,
-  required: boolean,
+  withoutQueue: 'wait' | 'goOn' | 'refuse',
 ): Promise<void> {
   const queue = new URL(config.queueUrl).host
   const prepared = prepareWhenReachable(backend, config)
-  if (required) {
-    const timer = setInterval(
-      () => log.warn({ queue }, 'the queue does not answer; waiting for it'),
-      patienceMs,
-    )
-    await prepared.finally(() => clearInterval(timer))
-    return
-  }
   const late = Symbol('late')
-  if ((await Promise.race([prepared, delay(patienceMs, late, { ref: false })])) !== late) return
-  log.warn(
-    { queue },
-    'the queue does not answer; sign-ins go on, and their events are enqueued when it is back',
-  )
-  prepared.catch((error: unknown) => log.error({ err: error }, 'the queue can not be used'))
+  const soon = async () => (await Promise.race([prepared, delay(patienceMs, late)])) !== late
+  while (!(await soon())) {
+    if (withoutQueue === 'refuse') {
+      prepared.catch(() => undefined)
+      throw new ConfigInvalid([{ setting: 'QUEUE_URL', message: `the queue at ${queue} does not answer` }])
+    }
+    if (withoutQueue === 'goOn') {
+      log.warn(
+        { queue },
+        'the queue does not answer; sign-ins go on, and their events are enqueued when it is back',
+      )
+      prepared.catch((error: unknown) => log.error({ err: error }, 'the queue can not be used'))
+      return
+    }
+    log.warn({ queue }, 'the queue does not answer; waiting for it')
+  }
 }
 
 /** A Redis out of reach is waited for by its connection; a Postgres refuses at once and is asked again. */

@@ -76,7 +76,7 @@ export async function start(options: StartOptions): Promise<Started> {
     const config = loadConfig(filled, { gateway: true })
     const log = createLog(config.logLevel)
     await migrateDatabase(config.databaseUrl)
-    const context = await openContext(config, log)
+    const context = await openContext(config, log, { withoutQueue: 'refuse' })
     closers.push(context.close)
     const workers = await startWorkers(context, { concurrency: config.syncConcurrency })
     closers.push(workers.stop)

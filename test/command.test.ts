@@ -243,6 +243,14 @@ describe('what is missing around a process', { timeout: 60_000 }, () => {
     expect(await gateway.ended).toBe(0)
   })
 
+  test('start refuses a queue that does not answer, naming it', async () => {
+    for (const queueUrl of ['redis://127.0.0.1:1', 'postgres://nobody@127.0.0.1:1/none']) {
+      const command = run(['start', '--exit', '--users', '3', '--data', home], { QUEUE_URL: queueUrl })
+      expect(await command.ended, command.printed()).toBe(1)
+      expect(command.printed()).toMatch(/^QUEUE_URL: the queue at 127\.0\.0\.1:1 does not answer$/m)
+    }
+  })
+
   test('a worker waits for a Redis that is down, and says so', async () => {
     const database = await createTestDatabase()
     closers.push(database.close)
