@@ -139,6 +139,7 @@ export async function runStart(options: StartCommandOptions): Promise<void> {
       const wave = await signInEveryone(started, stopping.signal)
       if (!stopping.signal.aborted) tell(wave, started, options)
     }
+    if (options.exit && stopping.signal.aborted) process.exitCode = 130
     if (!options.exit) {
       tellAddresses(started, say)
       await stopped

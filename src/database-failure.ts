@@ -9,7 +9,8 @@ import { ConfigInvalid, SyncError, toSyncError } from './errors.ts'
 export function databaseFailure(thrown: unknown): SyncError {
   const told = (name: string) => textOf(thrown, name)
   const code = told('code')
-  if (thrown instanceof SyncError || code === undefined) return toSyncError(thrown)
+  if (thrown instanceof SyncError || code === undefined || !/^[0-9A-Z_]+$/.test(code))
+    return toSyncError(thrown)
   const cause = Object.assign(new Error(`database error ${code}`), {
     code,
     severity: told('severity'),

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import {
   chownSync,
   existsSync,
@@ -55,15 +55,14 @@ function keptPassword(file: string): string {
   return readFileSync(file, 'utf8').trim()
 }
 
+/** A new folder each time: one of an earlier home of the same path would have another password. */
 function linkElsewhere(place: string): void {
-  const target = path.join(
-    sharedHome,
-    `data-${createHash('sha256').update(place).digest('hex').slice(0, 16)}`,
-  )
-  mkdirSync(target, { recursive: true, mode: 0o755 })
+  mkdirSync(sharedHome, { recursive: true, mode: 0o755 })
+  const target = mkdtempSync(path.join(sharedHome, 'data-'))
   try {
     symlinkSync(target, place)
   } catch (error) {
+    rmSync(target, { recursive: true })
     if (!existsSync(place)) throw error
   }
 }
