@@ -1,4 +1,5 @@
 import type { Delivery, HttpAnswer, Origin } from './http.ts'
+import { throttledInner } from './graph-api/errors.ts'
 import { pathMatches } from './request-log.ts'
 
 /** Which answers a fault applies to; what is left out matches everything. */
@@ -116,6 +117,7 @@ function madeUp(status: number): HttpAnswer {
     date: new Date().toISOString().slice(0, 19),
     'request-id': id,
     'client-request-id': id,
+    ...(status === 429 ? throttledInner : {}),
   }
   const body = status < 400 ? '' : JSON.stringify({ error: { code, message, innerError } })
   return { status, headers: { 'content-type': 'application/json' }, body }

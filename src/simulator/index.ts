@@ -8,6 +8,7 @@ import { issueDelegated, type DelegatedTokens } from './entra/token.ts'
 import { createTokens } from './entra/tokens.ts'
 import { createFaults, type Faults } from './faults.ts'
 import type { GraphTenant } from './graph-api/call.ts'
+import { createThrottling, type Throttle, type ThrottleSettings } from './graph-api/throttling.ts'
 import { createHandlers } from './handlers.ts'
 import { openListeners } from './listeners.ts'
 import { createRequestLog, type RequestLog } from './request-log.ts'
@@ -26,6 +27,12 @@ export type { NewUser } from './directory/new-user.ts'
 export type { Tenant } from './directory/tenant.ts'
 export type { DelegatedTokens } from './entra/token.ts'
 export type { Fault, FaultHandle, Faults, FaultTarget, TokenError } from './faults.ts'
+export type {
+  RetryAfterStyle,
+  Throttle,
+  ThrottleSettings,
+  ThrottleStatistics,
+} from './graph-api/throttling.ts'
 export type { LoggedRequest, RequestLog } from './request-log.ts'
 
 /** What a simulated tenant starts from; the same seed gives the same tenant, ids included. */
@@ -49,6 +56,8 @@ export type SimulatorSeed = {
   https?: boolean
   /** What a member's own lists show of groups with hidden membership, lacking Member.Read.Hidden. Default omitted. */
   hiddenMembership?: 'omitted' | 'shown'
+  /** Default: costs are counted, nothing is refused. */
+  throttle?: ThrottleSettings
   /** The simulator's clock in milliseconds; default `Date.now`. */
   now?: () => number
   /** How many of the newest requests, and of the newest tokens, are kept to look at. Default 10,000; 0 keeps none. */
@@ -65,6 +74,7 @@ export type Simulator = {
   tenant: Tenant
   apps: readonly SimulatedApp[]
   faults: Faults
+  throttle: Throttle
   requests: RequestLog
   /**
    * Tokens for a user as a finished sign-in over http returns them, without a browser or a request; `scope` defaults to
@@ -81,7 +91,7 @@ export type Simulator = {
   /** Makes access tokens issued so far count as expired: all, or one user's. */
   expireAccessTokens(userId?: string): void
   rotateSigningKeys(): Promise<void>
-  /** Directory, tokens, faults and log back to the seed; addresses and signing keys stay. */
+  /** Directory, tokens, faults, throttling and log back to the start; addresses and signing keys stay. */
   reset(): void
   close(): Promise<void>
 }
@@ -97,6 +107,12 @@ export async function startSimulator(options: SimulatorSeed = {}): Promise<Simul
   const apps = options.apps ?? [defaultApp]
   const tokens = createTokens({ seed, now, keep, lifetimeSeconds: options.accessTokenLifetimeSeconds })
   const faults = createFaults()
+  const throttling = createThrottling({
+    tenantId: directory.tenantId,
+    appIds: apps.map(({ clientId }) => clientId),
+    now,
+    settings: options.throttle,
+  })
   const requests = createRequestLog(keep, now)
   const keys = await createSigningKeys()
   const graphUrls: string[] = []
@@ -106,6 +122,7 @@ export async function startSimulator(options: SimulatorSeed = {}): Promise<Simul
     directory,
     tokens,
     now,
+    throttling,
     hiddenMembership: options.hiddenMembership ?? 'omitted',
   }
 
@@ -120,6 +137,7 @@ export async function startSimulator(options: SimulatorSeed = {}): Promise<Simul
     tenant,
     apps,
     faults,
+    throttle: throttling,
     requests,
     signIn: async (key, wanted = {}) => {
       const app = findApp(authority, wanted.clientId ?? apps[0]?.clientId)
@@ -137,6 +155,7 @@ export async function startSimulator(options: SimulatorSeed = {}): Promise<Simul
       tokens.reset()
       codes.clear()
       faults.clear()
+      throttling.restart()
       requests.clear()
     },
     close: () => listeners.close(),

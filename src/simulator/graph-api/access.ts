@@ -6,6 +6,7 @@ import { accessDenied, badRequest, invalidToken } from './errors.ts'
 export type Access = {
   /** The signed-in user; undefined for an app-only token. */
   userId: string | undefined
+  appId: string
   permissions: ReadonlySet<string>
 }
 
@@ -70,8 +71,9 @@ export function accessOf(tokens: Tokens, authorization: string | undefined): Acc
 }
 
 function accessFrom(claims: AccessClaims): Access {
-  if (claims.scp !== undefined) return { userId: claims.oid, permissions: new Set(claims.scp.split(' ')) }
-  return { userId: undefined, permissions: new Set(claims.roles) }
+  const { appid: appId, scp, roles } = claims
+  if (scp !== undefined) return { userId: claims.oid, appId, permissions: new Set(scp.split(' ')) }
+  return { userId: undefined, appId, permissions: new Set(roles) }
 }
 
 /** The signed-in user, whom an app-only token doesn't have. */

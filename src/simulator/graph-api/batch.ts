@@ -3,6 +3,7 @@ import type { HttpAnswer, HttpRequest } from '../http.ts'
 import type { GraphReply } from './call.ts'
 import type { AnswerInner } from './endpoints.ts'
 import { badRequest } from './errors.ts'
+import type { Throttling } from './throttling.ts'
 
 const maxRequests = 20
 
@@ -18,8 +19,15 @@ const batchBody = z.object({ requests: z.array(innerRequest).min(1) })
 
 type InnerRequest = z.infer<typeof innerRequest>
 
-/** Answers a JSON batch (Graph docs: json-batching): 200 whatever its items are, 400 when it cannot be read. */
-export async function answerBatch(request: HttpRequest, answerInner: AnswerInner): Promise<GraphReply> {
+/**
+ * Answers a JSON batch (Graph docs: json-batching): 200 whatever its items are, 400 when it cannot be read. Older docs
+ * had 424 for a batch in which something was throttled.
+ */
+export async function answerBatch(
+  request: HttpRequest,
+  answerInner: AnswerInner,
+  throttling: Throttling,
+): Promise<GraphReply> {
   if (request.method !== 'POST') throw badRequest('A batch must be posted.', 'BadRequest')
   const requests = readBatch(request.body)
   const answers = new Map<string, HttpAnswer>()
@@ -29,7 +37,9 @@ export async function answerBatch(request: HttpRequest, answerInner: AnswerInner
   }
   // Graph answers in any order; the last asked comes first here, so that nobody relies on theirs.
   const responses = [...answers].toReversed().map(([id, answer]) => writeResponse(id, answer))
-  return { status: 200, type: 'json', body: `{"responses":[${responses.join(',')}]}` }
+  const throttled = [...answers.values()].some(({ status }) => status === 429)
+  const status = throttled ? throttling.batchEnvelope() : 200
+  return { status, type: 'json', body: `{"responses":[${responses.join(',')}]}` }
 }
 
 function readBatch(body: string): InnerRequest[] {

@@ -2,12 +2,14 @@ import type { Directory } from '../directory/store.ts'
 import type { Tokens } from '../entra/tokens.ts'
 import type { Access } from './access.ts'
 import type { QueryOptions } from './query-options.ts'
+import type { Throttling } from './throttling.ts'
 
 /** What the Graph endpoints share. */
 export type GraphTenant = {
   directory: Directory
   tokens: Tokens
   now: () => number
+  throttling: Throttling
   /** Whether groups of hidden membership are left out of a member's own lists without Member.Read.Hidden. */
   hiddenMembership: 'omitted' | 'shown'
 }

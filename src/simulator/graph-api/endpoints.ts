@@ -6,8 +6,8 @@ import { answerBatch } from './batch.ts'
 import type { GraphReply, GraphTenant } from './call.ts'
 import { badRequest, errorBody, GraphRefusal, invalidToken } from './errors.ts'
 import { decodePageToken } from './page-token.ts'
-import { readQueryOptions, type QueryOptions } from './query-options.ts'
-import { resourceUnits } from './resource-units.ts'
+import { resourceUnits } from './costs.ts'
+import { readQueryOptions } from './query-options.ts'
 import { route } from './routes.ts'
 
 const jsonType =
@@ -28,23 +28,25 @@ export async function answerGraph(
     clientRequestId: request.headers['client-request-id'] ?? crypto.randomUUID(),
   }
   const segments = segmentsOf(request.path)
-  let options: QueryOptions | undefined
+  let units = resourceUnits(operationOf(segments ?? []), undefined)
   let reply: GraphReply
   let extra: Readonly<Record<string, string>> = {}
   try {
     const access = accessOf(tenant.tokens, request.headers['authorization'])
     if (!segments) throw badRequest(`Invalid version: ${request.path.split('/')[1] ?? ''}`, 'BadRequest')
-    if (segments[0] === '$batch') reply = await answerBatch(request, answerInner)
+    if (segments[0] === '$batch') reply = await answerBatch(request, answerInner, tenant.throttling)
     else {
-      options = readQueryOptions(request.query, request.headers)
+      const options = readQueryOptions(request.query, request.headers)
       const { baseUrl, method, path, query, body } = request
       if (access.userId !== undefined && !tenant.directory.users.get(access.userId))
         throw invalidToken('The identity of the calling user could not be found.')
+      units = resourceUnits(operationOf(segments), options)
+      extra = tenant.throttling.admit(access.appId, units, request.headers['x-ms-throttle-priority'])
       reply = route({ tenant, baseUrl, method, path, query, body, options, access }, segments)
     }
   } catch (error) {
     if (!(error instanceof GraphRefusal)) throw error
-    extra = error.headers
+    extra = { ...extra, ...error.headers }
     reply = { status: error.status, type: 'json', body: errorBody(error, ids, new Date(tenant.now())) }
   }
   const headers: Record<string, string> = {
@@ -54,7 +56,7 @@ export async function answerGraph(
     'odata-version': '4.0',
     'x-ms-ags-diagnostic':
       '{"ServerInfo":{"DataCenter":"Loopback","Slice":"E","Ring":"0","ScaleUnit":"000","RoleInstance":"SIMULATOR"}}',
-    'x-ms-resource-unit': String(resourceUnits(operationOf(segments ?? []), options)),
+    'x-ms-resource-unit': String(units),
     ...extra,
   }
   if (reply.type !== 'none') headers['content-type'] = reply.type === 'json' ? jsonType : 'text/plain'

@@ -4,12 +4,21 @@ export class GraphRefusal extends Error {
   readonly status: number
   readonly code: string
   readonly headers: Readonly<Record<string, string>>
+  /** What the body's inner error says beside date and ids. */
+  readonly inner: Readonly<Record<string, string>>
 
-  constructor(status: number, code: string, message: string, headers: Readonly<Record<string, string>> = {}) {
+  constructor(
+    status: number,
+    code: string,
+    message: string,
+    headers: Readonly<Record<string, string>> = {},
+    inner: Readonly<Record<string, string>> = {},
+  ) {
     super(message)
     this.status = status
     this.code = code
     this.headers = headers
+    this.inner = inner
   }
 }
 
@@ -44,6 +53,13 @@ export function badRequest(message: string, code = 'Request_BadRequest'): GraphR
   return new GraphRefusal(400, code, message)
 }
 
+/** The inner error of every 429 (Graph docs: throttling, sample response). */
+export const throttledInner = { code: '429', message: 'Please retry after', status: '429' }
+
+export function throttled(headers: Readonly<Record<string, string>>): GraphRefusal {
+  return new GraphRefusal(429, 'TooManyRequests', 'Please retry again later.', headers, throttledInner)
+}
+
 /** What a page link answers when it is spoilt, or asked without the header its first page was asked with. */
 export function expiredPageToken(): GraphRefusal {
   return new GraphRefusal(
@@ -55,7 +71,7 @@ export function expiredPageToken(): GraphRefusal {
 
 /** The error body of every Graph answer (Graph docs: errors). */
 export function errorBody(
-  refusal: { code: string; message: string },
+  refusal: { code: string; message: string; inner?: Readonly<Record<string, string>> },
   ids: { requestId: string; clientRequestId: string },
   at: Date,
 ): string {
@@ -63,6 +79,7 @@ export function errorBody(
     date: at.toISOString().slice(0, 19),
     'request-id': ids.requestId,
     'client-request-id': ids.clientRequestId,
+    ...refusal.inner,
   }
   return JSON.stringify({ error: { code: refusal.code, message: refusal.message, innerError } })
 }
