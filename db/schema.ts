@@ -3,6 +3,7 @@ import {
   bigint,
   boolean,
   check,
+  doublePrecision,
   index,
   integer,
   pgTable,
@@ -121,6 +122,33 @@ export const delegatedTokens = pgTable(
     primaryKey({ columns: [table.userId, table.source] }),
     index('delegated_tokens_by_key').on(table.keyId),
   ],
+)
+
+/**
+ * What each app registration may still ask of Microsoft Graph in a tenant, shared by all workers. Times are milliseconds
+ * since 1970. The migration makes it unlogged: a crashed server forgets it, and it is learnt anew.
+ */
+export const tenantBudgets = pgTable(
+  'tenant_budgets',
+  {
+    clientId: text('client_id').notNull(),
+    tenantId: text('tenant_id').notNull(),
+    /** Where the slots promised to sign-ins end. */
+    highAt: doublePrecision('high_at').notNull().default(0),
+    /** Where all promised slots end. */
+    lowAt: doublePrecision('low_at').notNull().default(0),
+    /** Units of slots promised to resyncs that sign-ins took. */
+    owed: doublePrecision().notNull().default(0),
+    /** Share of the rate in use when `paced_at` was. */
+    pace: doublePrecision().notNull().default(1),
+    pacedAt: doublePrecision('paced_at').notNull().default(0),
+    pausedUntil: doublePrecision('paused_until').notNull().default(0),
+    /** Pauses in a row. */
+    pauses: integer().notNull().default(0),
+    /** Grows with each pause, which makes void what was promised before. */
+    generation: integer().notNull().default(0),
+  },
+  (table) => [primaryKey({ columns: [table.clientId, table.tenantId] })],
 )
 
 export const resyncs = pgTable(

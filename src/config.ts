@@ -13,6 +13,8 @@ export type SourceConfig = {
   /** Origin of Graph, no version and no trailing slash: `https://graph.microsoft.com`. */
   graphBaseUrl: string
   groupRead: 'transitive' | 'direct'
+  /** Resource units of Graph that all workers together use in ten seconds. */
+  unitsPer10s: number
 }
 
 /** A key that seals tokens or signs cookies; the first of a list is the one in use, the others still open. */
@@ -44,6 +46,15 @@ export type Config = {
   /** False for PgBouncer in transaction mode. */
   databasePrepare: boolean
 }
+
+/** Resource units that Graph allows one app in one tenant in ten seconds, by the tenant's size (Graph docs: throttling-limits). */
+const tenantSizes = {
+  /** Below 50 users. */
+  S: 3500,
+  M: 5000,
+  /** Above 500 users. */
+  L: 8000,
+} as const
 
 export type LogLevel = (typeof logLevels)[number]
 
@@ -136,6 +147,8 @@ const settings = {
   SYNC_CONCURRENCY: integer(1, 1000),
   GUARD_MIN_REMOVALS: integer(1, 1_000_000),
   GUARD_MAX_SHARE: integer(1, 100),
+  TENANT_SIZE: z.enum(['S', 'M', 'L'], 'must be S, M or L'),
+  GRAPH_UNITS_PER_10S: integer(10, 1_000_000),
   GROUP_READ: z.enum(['transitive', 'direct'], 'must be transitive or direct'),
   LOG_LEVEL: z.enum(logLevels, `must be one of ${logLevels.join(' ')}`),
   SOURCE_SLUG: z
@@ -217,6 +230,7 @@ function freeze(values: Settings): Config {
       authorityHost: values.ENTRA_AUTHORITY_HOST ?? 'https://login.microsoftonline.com',
       graphBaseUrl: values.GRAPH_BASE_URL ?? 'https://graph.microsoft.com',
       groupRead: values.GROUP_READ ?? 'transitive',
+      unitsPer10s: values.GRAPH_UNITS_PER_10S ?? tenantSizes[values.TENANT_SIZE ?? 'S'],
     }),
     tokenKeys: values.TOKEN_ENCRYPTION_KEYS ?? [],
     sessionKeys: values.SESSION_KEYS ?? [],

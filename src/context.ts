@@ -7,6 +7,7 @@ import type { Config } from './config.ts'
 import { startUpFailure } from './database-failure.ts'
 import { ConfigInvalid } from './errors.ts'
 import { createGraphClient } from './graph/client.ts'
+import { createTenantBudget } from './graph/throttle.ts'
 import type { Log } from './log.ts'
 import { createEntraClient } from './login/entra.ts'
 import { createAccessTokenOf, type AccessTokenOf } from './login/tokens.ts'
@@ -91,6 +92,11 @@ export async function openContext(config: Config, log: Log, options: ContextOpti
       tenantId: source.tenantId,
       groupRead: source.groupRead,
       guard: config.guard,
+      budget: createTenantBudget({
+        db,
+        key: { clientId: source.clientId, tenantId: source.tenantId },
+        unitsPer10s: source.unitsPer10s,
+      }),
       close,
     }
   } catch (error) {

@@ -8,6 +8,7 @@ export type ErrorCode =
   | 'token_unreadable'
   | 'access_denied'
   | 'throttled'
+  | 'throttled_too_long'
   | 'graph_unavailable'
   | 'unexpected_response'
   | 'wrong_user'
@@ -60,15 +61,22 @@ export class AccessDenied extends SyncError {
   }
 }
 
-/** Entra or Graph asks for a pause. */
+/** Not now: Entra or Graph asks for a pause, or the tenant's budget is used up. */
 export class Throttled extends SyncError {
-  /** Milliseconds from the answer, floored and capped by whoever read the header. */
+  /** Milliseconds from now, floored and capped by whoever read the header. */
   readonly retryAfterMs: number
+  /** The turn that the budget has promised, to be shown when the time has come. */
+  readonly slot: { at: number; generation: number } | undefined
 
-  constructor(retryAfterMs: number, message: string, details: ErrorDetails = {}) {
+  constructor(
+    retryAfterMs: number,
+    message: string,
+    details: ErrorDetails & { slot?: { at: number; generation: number } } = {},
+  ) {
     super('throttled', message, details)
     this.name = 'Throttled'
     this.retryAfterMs = retryAfterMs
+    this.slot = details.slot
   }
 }
 

@@ -2,10 +2,13 @@ import { randomUUID } from 'node:crypto'
 import type { Database } from '../db/client.ts'
 import { recordRun } from '../db/sync-runs.ts'
 import { findSyncSubject, type SyncSubject } from '../db/sync-subjects.ts'
+import { databaseNow } from '../db/wave.ts'
 import { databaseFailure } from './database-failure.ts'
-import { AccessDenied, SyncError, TokenRejected } from './errors.ts'
+import { AccessDenied, SyncError, Throttled, TokenRejected } from './errors.ts'
 import type { GraphClient, GraphPriority } from './graph/client.ts'
 import { readMemberships } from './graph/memberships.ts'
+import type { TenantBudget } from './graph/throttle.ts'
+import { addUsage, type GraphUsage } from './graph/usage.ts'
 import type { AccessTokenOf } from './login/tokens.ts'
 import type { SyncUserJob } from './queue/catalogue.ts'
 import type { GuardLimits } from './reconcile/guard.ts'
@@ -19,6 +22,8 @@ export type SyncParts = {
   tenantId: string
   groupRead: 'transitive' | 'direct'
   guard: GuardLimits
+  /** What the tenant lets all workers ask together. */
+  budget: TenantBudget
 }
 
 export type SyncRun = {
@@ -26,11 +31,18 @@ export type SyncRun = {
   userId: string
   source: string
   cause: SyncUserJob['cause']
-  /** By the database's clock; also when the read began. */
+  /** By the database's clock. */
   startedAt: string
 }
 
+/** Milliseconds for which an attempt may wait for its turn. */
+export const maxWaitMs = 3_600_000
+
 export type SyncAttempt = {
+  /** The turn that the budget has promised. */
+  slot?: Throttled['slot']
+  /** Milliseconds for which this attempt has waited by now. */
+  waitedMs?: number
   /** Aborts open requests. */
   signal?: AbortSignal | undefined
   /** Whether another attempt follows one that ended in this error. */
@@ -69,7 +81,9 @@ export async function syncUser(
     if (subject.tenantId !== parts.tenantId) {
       throw new SyncError('wrong_tenant', 'the user is of another tenant than the source')
     }
-    const snapshot = await readRemote(parts, job, subject, attempt.signal)
+    const snapshot = await withinBudget(parts, job, attempt, async (turn) => {
+      return await readRemote(parts, job, subject, { ...turn, signal: attempt.signal })
+    })
     const { outcome, counts } = await reconcile(
       parts.db,
       subject,
@@ -87,22 +101,73 @@ export async function syncUser(
   }
 }
 
-/** A token Graph refuses though it hasn't expired is renewed once; then the refusal stands. */
-async function readRemote(parts: SyncParts, job: SyncUserJob, subject: SyncSubject, signal?: AbortSignal) {
-  const owner = { ...subject, source: job.source }
-  const priority = job.cause === 'resync' ? 'low' : 'high'
-  const read = (accessToken: string) =>
-    readMemberships(parts.openGraph(accessToken, priority, signal), {
-      objectId: subject.objectId,
-      read: parts.groupRead,
-      beganAt: subject.now,
-    })
-  const accessToken = await parts.accessTokenOf(owner)
+type Turn = {
+  /** Waits for nothing: it is this read's turn, or an error. Resolves with the database's time. */
+  take: () => Promise<string>
+  /** Adds to what the read has cost. */
+  count: (usage: GraphUsage) => void
+}
+
+/**
+ * Waiting is the queue's, so a read whose turn hasn't come is an error that says when to come back. What the read has
+ * cost is settled however it ends, and a throttled one pauses the tenant for everybody.
+ */
+async function withinBudget<Result>(
+  { budget }: SyncParts,
+  job: SyncUserJob,
+  { slot, waitedMs = 0 }: SyncAttempt,
+  read: (turn: Turn) => Promise<Result>,
+): Promise<Result> {
+  const priority = priorityOf(job)
+  let used: GraphUsage | undefined
   try {
-    return await read(accessToken)
+    return await read({
+      take: async () => {
+        const now = await budget.takeTurn({ priority, slot })
+        used = { units: 0, limitShare: undefined }
+        return now
+      },
+      count: (usage) => (used = addUsage(used ?? usage, usage)),
+    })
+  } catch (error) {
+    if (!(error instanceof Throttled)) throw error
+    const wait = error.slot ? error : await budget.pause(priority, error)
+    if (waitedMs < maxWaitMs) throw wait
+    const minutes = Math.round(waitedMs / 60_000)
+    throw new SyncError('throttled_too_long', `no turn at Graph in ${minutes} minutes`, { cause: error })
+  } finally {
+    if (used) await budget.settle(priority, used)
+  }
+}
+
+function priorityOf(job: SyncUserJob): GraphPriority {
+  return job.cause === 'resync' ? 'low' : 'high'
+}
+
+/** A token Graph refuses though it hasn't expired is renewed once; then the refusal stands. */
+async function readRemote(
+  parts: SyncParts,
+  job: SyncUserJob,
+  subject: SyncSubject,
+  turn: Turn & { signal: AbortSignal | undefined },
+) {
+  const owner = { ...subject, source: job.source }
+  const read = async (accessToken: string, beganAt: string) => {
+    const graph = parts.openGraph(accessToken, priorityOf(job), turn.signal)
+    try {
+      return await readMemberships(graph, { objectId: subject.objectId, read: parts.groupRead, beganAt })
+    } finally {
+      turn.count(graph.usage())
+    }
+  }
+  const accessToken = await parts.accessTokenOf(owner)
+  const beganAt = await turn.take()
+  try {
+    return await read(accessToken, beganAt)
   } catch (error) {
     if (!(error instanceof TokenRejected)) throw error
-    return await read(await parts.accessTokenOf(owner, { refused: accessToken }))
+    const renewed = await parts.accessTokenOf(owner, { refused: accessToken })
+    return await read(renewed, await databaseNow(parts.db))
   }
 }
 

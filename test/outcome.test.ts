@@ -1,11 +1,26 @@
 import { DelayedError, UnrecoverableError } from 'bullmq'
 import { expect, test } from 'vitest'
 import { SyncError, Throttled, type ErrorCode } from '../src/errors.ts'
-import { decisions, toJobError } from '../workers/outcome.ts'
+import type { SyncUserJob } from '../src/queue/catalogue.ts'
+import { decisions, toJobError, waitOf } from '../workers/outcome.ts'
 
-const job = () => {
+const job = (more: Partial<SyncUserJob> = {}, attemptsMade = 0) => {
   const delays: number[] = []
-  return { delays, moveToDelayed: async (timestamp: number) => void delays.push(timestamp) }
+  const data: SyncUserJob = {
+    userId: '5d6b5e0c-6a3e-4b6e-9a55-0d4e6a5c3b29',
+    tenantId: 'tenant',
+    source: 'entra-id',
+    cause: 'login',
+    ...more,
+  }
+  const asked = {
+    delays,
+    attemptsMade,
+    data,
+    updateData: async (changed: SyncUserJob) => void (asked.data = changed),
+    moveToDelayed: async (timestamp: number) => void delays.push(timestamp),
+  }
+  return asked
 }
 
 test.for(Object.entries(decisions) as [ErrorCode, string][])(
@@ -27,4 +42,24 @@ test('what is not ours is tried again, and its text goes nowhere near the board'
   const thrown = await toJobError(new Error('Bearer eyJ-secret'), job(), 'token')
   expect(thrown).not.toBeInstanceOf(UnrecoverableError)
   expect(`${thrown.message} ${thrown.stack} ${JSON.stringify(thrown)}`).not.toContain('eyJ-secret')
+})
+
+test('a promised turn and the beginning of the wait stand in the job, for whichever worker comes next', async () => {
+  const asked = job()
+  await toJobError(new Throttled(5000, 'pause', { slot: { at: 1, generation: 2 } }), asked, 'token')
+  const first = waitOf(asked)
+  expect(first).toMatchObject({ attempt: 0, slot: { at: 1, generation: 2 } })
+  await toJobError(new Throttled(5000, 'pause', { slot: { at: 9, generation: 3 } }), asked, 'token')
+  expect(waitOf(asked)).toEqual({ attempt: 0, since: first?.since, slot: { at: 9, generation: 3 } })
+})
+
+test('a later attempt neither has the turn of the one before nor has waited yet', async () => {
+  const wait = { attempt: 0, since: 1, slot: { at: 1, generation: 1 } }
+  expect(waitOf(job({ wait }, 0))).toEqual(wait)
+  const later = job({ wait }, 1)
+  expect(waitOf(later)).toBeUndefined()
+  await toJobError(new Throttled(5000, 'pause'), later, 'token')
+  expect(later.data.wait).toMatchObject({ attempt: 1 })
+  expect(later.data.wait?.since).toBeGreaterThan(1)
+  expect(later.data.wait).not.toHaveProperty('slot')
 })

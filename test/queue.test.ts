@@ -85,6 +85,70 @@ describe.each(availableBackends())('with the queue in %s', (kind) => {
     })
   })
 
+  test.for([
+    ['waits for a worker', undefined],
+    ['waits for its turn', 60_000],
+  ] as const)(
+    'a sign-in that meets a resync of the same user which %s takes its job over',
+    async ([, delay]) => {
+      const backend = await open('worker')
+      await backend.prepare()
+      const queue = backend.openQueue(syncQueueName)
+      const enqueue = createEnqueue(await open('producer'))
+      const userId = randomUUID()
+      const wait = { attempt: 0, since: 1, slot: { at: 1, generation: 1 } }
+      const resync = describeJob('sync-user', { ...job(userId), cause: 'resync', wait })
+      await queue.add(resync.name, resync.data, { ...resync.opts, ...(delay ? { delay } : {}) })
+      const others = Array.from({ length: 3 }, () => ({ ...job(), cause: 'resync' as const }))
+      await enqueue(others)
+      const loginEventId = randomUUID()
+      expect(await enqueue([{ ...job(userId), loginEventId }])).toBe(true)
+      const order: unknown[] = []
+      const allRun = Promise.withResolvers<void>()
+      const worker = backend.openWorker(
+        syncQueueName,
+        async ({ data }) => {
+          order.push(data)
+          if (order.length === 4) allRun.resolve()
+          return { userId: data.userId, runId: 'run', outcome: 'applied', startedAt: '' }
+        },
+        { concurrency: 1 },
+      )
+      await allRun.promise
+      expect(order[0]).toEqual({ ...job(userId), loginEventId })
+      await worker.close()
+    },
+  )
+
+  test('a sign-in during the run of a resync makes one more run, and that one is the sign-in’s', async () => {
+    const backend = await open('worker')
+    await backend.prepare()
+    const enqueue = createEnqueue(await open('producer'))
+    const userId = randomUUID()
+    const causes: string[] = []
+    const begun = Promise.withResolvers<void>()
+    const gate = Promise.withResolvers<void>()
+    const bothRun = Promise.withResolvers<void>()
+    const worker = backend.openWorker(
+      syncQueueName,
+      async ({ data, priority }) => {
+        causes.push(`${data.cause} ${priority}`)
+        begun.resolve()
+        if (causes.length === 2) bothRun.resolve()
+        await gate.promise
+        return { userId: data.userId, runId: 'run', outcome: 'applied', startedAt: '' }
+      },
+      { concurrency: 5 },
+    )
+    await enqueue([{ ...job(userId), cause: 'resync' }])
+    await begun.promise
+    await enqueue([job(userId)])
+    gate.resolve()
+    await bothRun.promise
+    expect(causes).toEqual(['resync 10', 'login 0'])
+    await worker.close()
+  })
+
   test('several processes prepare the same queue at once', async () => {
     const backends = await Promise.all([open('worker'), open('worker'), open('worker')])
     await expect(Promise.all(backends.map((backend) => backend.prepare()))).resolves.toHaveLength(3)

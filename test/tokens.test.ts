@@ -180,6 +180,7 @@ test.for([
     authorityHost: simulator.entraUrl,
     graphBaseUrl: simulator.graphUrl,
     groupRead: 'transitive',
+    unitsPer10s: 3500,
   })
   expect(await entra.renew(refreshToken!)).toMatchObject({
     scopes: expect.arrayContaining([expect.stringContaining('User.Read')]),

@@ -1,5 +1,6 @@
 import { DelayedError, UnrecoverableError } from 'bullmq'
 import { Throttled, toSyncError, type ErrorCode } from '../src/errors.ts'
+import type { JobWait, SyncUserJob } from '../src/queue/catalogue.ts'
 
 /** What the queue does with a job that ended in an error. */
 export type Decision =
@@ -17,6 +18,7 @@ export const decisions: Record<ErrorCode, Decision> = {
   token_unreadable: 'fail',
   access_denied: 'fail',
   throttled: 'delay',
+  throttled_too_long: 'fail',
   graph_unavailable: 'retry',
   unexpected_response: 'fail',
   wrong_user: 'fail',
@@ -32,7 +34,17 @@ export const decisions: Record<ErrorCode, Decision> = {
 }
 
 /** The part of a BullMQ job that a decision needs. */
-export type DelayableJob = { moveToDelayed: (timestamp: number, token?: string) => Promise<void> }
+export type DelayableJob = {
+  data: SyncUserJob
+  attemptsMade: number
+  updateData: (data: SyncUserJob) => Promise<void>
+  moveToDelayed: (timestamp: number, token?: string) => Promise<void>
+}
+
+/** The wait of this attempt; that of an earlier one, or from before the job was replayed, is over. */
+export function waitOf(job: Pick<DelayableJob, 'data' | 'attemptsMade'>): JobWait | undefined {
+  return job.data.wait?.attempt === job.attemptsMade ? job.data.wait : undefined
+}
 
 /**
  * Our error as what BullMQ acts on. The returned error's message is ours alone, since BullMQ keeps message and stack in
@@ -46,9 +58,20 @@ export async function toJobError(
   const error = toSyncError(thrown)
   const decision = decisions[error.code]
   if (decision === 'delay' && error instanceof Throttled) {
-    await job.moveToDelayed(Date.now() + error.retryAfterMs, token)
+    await delayJob(job, token, error)
     return new DelayedError()
   }
   const message = `${error.code}: ${error.message}`
   return decision === 'fail' ? new UnrecoverableError(message) : new Error(message)
+}
+
+/** The turn stands in the job's data, so that any worker can show it. */
+async function delayJob(job: DelayableJob, token: string | undefined, error: Throttled): Promise<void> {
+  const now = Date.now()
+  const { since = now } = waitOf(job) ?? {}
+  await job.updateData({
+    ...job.data,
+    wait: { attempt: job.attemptsMade, since, ...(error.slot === undefined ? {} : { slot: error.slot }) },
+  })
+  await job.moveToDelayed(now + error.retryAfterMs, token)
 }

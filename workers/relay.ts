@@ -18,8 +18,10 @@ export type Relay = { stop: () => Promise<void> }
 
 const batch = 500
 
-/** What a retry may mend, a relayed event may. */
-const mendable = Object.entries(decisions).flatMap(([code, decision]) => (decision === 'fail' ? [] : [code]))
+/** What a retry may mend, a relayed event may; and a tenant that was throttled for an hour may be better by then. */
+const mendable = Object.entries(decisions).flatMap(([code, decision]) =>
+  decision === 'fail' && code !== 'throttled_too_long' ? [] : [code],
+)
 
 /**
  * Enqueues the login events that the queue doesn't have: it was out of reach when they came, the producer died in

@@ -4,7 +4,7 @@ import { toSyncError } from '../src/errors.ts'
 import type { SyncProcessor, SyncUserResult } from '../src/queue/backend.ts'
 import { parseSyncUserJob, type SyncUserJob } from '../src/queue/catalogue.ts'
 import { syncUser, type SyncParts } from '../src/sync.ts'
-import { decisions, toJobError } from './outcome.ts'
+import { decisions, toJobError, waitOf } from './outcome.ts'
 
 /** Runs `sync-user` jobs: one log line a job at its end, an error once, at the attempt after which none follows. */
 export function createSyncUserProcessor(parts: SyncParts, log: Log): SyncProcessor {
@@ -17,8 +17,12 @@ export function createSyncUserProcessor(parts: SyncParts, log: Log): SyncProcess
       ms: Math.round(performance.now() - begun),
     })
     try {
-      const { run, outcome, counts, error } = await syncUser(parts, parseSyncUserJob(job.data), {
+      const payload = parseSyncUserJob(job.data)
+      const wait = waitOf(job)
+      const { run, outcome, counts, error } = await syncUser(parts, payload, {
         signal,
+        slot: wait?.slot,
+        waitedMs: wait ? Date.now() - wait.since : 0,
         isRetried: ({ code }) => decisions[code] === 'retry' && !isLastAttempt(job),
       })
       log.info({ ...facts(), runId: run.id, outcome, ...counts, ...reason(error) }, 'sync run ended')

@@ -2,6 +2,7 @@ import { Client, ResponseType, type Context, type Middleware } from '@microsoft/
 import { GraphUnavailable, SyncError } from '../errors.ts'
 import { refuse, type Answer } from './answer.ts'
 import { readJson } from './body.ts'
+import { addUsage, usageOf, type GraphUsage } from './usage.ts'
 
 /** `high` for what a person waits for, `low` for a resync: Graph throttles low first. */
 export type GraphPriority = 'high' | 'low'
@@ -29,6 +30,8 @@ export type GraphClient = {
    * @throws {SyncError} by status, see {@link refuse}; nothing is retried here, that is the queue's work.
    */
   request: (request: GraphRequest) => Promise<Answer>
+  /** What all answers so far have cost, refusals included. */
+  usage: () => GraphUsage
 }
 
 /** Why there is no answer, by the error `Response` that stands for it. */
@@ -41,6 +44,7 @@ type Failures = WeakMap<Response, unknown>
 export function createGraphClient(options: GraphClientOptions): GraphClient {
   const { baseUrl, priority = 'high', timeoutMs = 30_000, maxBytes = 16 * 1024 * 1024 } = options
   const failures: Failures = new WeakMap()
+  let usage: GraphUsage = { units: 0, limitShare: undefined }
   const client = Client.initWithMiddleware({
     baseUrl: `${baseUrl}/`,
     defaultVersion: 'v1.0',
@@ -64,9 +68,11 @@ export function createGraphClient(options: GraphClientOptions): GraphClient {
         throw new GraphUnavailable('Graph could not be reached', { cause: failures.get(response) })
       const json = await readJson(response, { maxBytes, signal })
       const answer = { status: response.status, headers: response.headers, json }
+      usage = addUsage(usage, usageOf(answer))
       if (!response.ok) throw refuse(answer)
       return answer
     },
+    usage: () => usage,
   }
 }
 

@@ -13,6 +13,16 @@ const syncUser = z.strictObject({
   cause: z.enum(runCauses),
   loginEventId: z.uuid().optional(),
   resyncId: z.uuid().optional(),
+  /** A job that waits for its turn at Graph; of that attempt only. */
+  wait: z
+    .strictObject({
+      attempt: z.int(),
+      /** When the attempt began to wait, in milliseconds since 1970 by a worker's clock. */
+      since: z.number(),
+      /** The turn that the tenant's budget has promised. */
+      slot: z.strictObject({ at: z.number(), generation: z.int() }).optional(),
+    })
+    .optional(),
 })
 
 export type SyncUserJob = z.output<typeof syncUser>
@@ -36,6 +46,11 @@ export const catalogue = {
   },
 } as const
 
+/** BullMQ takes jobs without a priority first, so that nobody who signs in waits behind a resync. */
+export function priorityOf(job: SyncUserJob): number {
+  return job.cause === 'resync' ? 10 : 0
+}
+
 export type JobName = keyof typeof catalogue
 
 export const syncQueueName = catalogue['sync-user'].queue
@@ -53,10 +68,13 @@ export function describeJob(name: JobName, payload: SyncUserJob): QueuedJob {
       backoff: kind.backoff,
       removeOnComplete: { age: kind.retention.completedSeconds },
       removeOnFail: { age: kind.retention.failedSeconds },
+      priority: priorityOf(payload),
       deduplication: { id: kind.deduplicationKey(payload), keepLastIfActive: true },
     },
   }
 }
+
+export type JobWait = NonNullable<SyncUserJob['wait']>
 
 /** @throws {SyncError} `invalid_job`, naming the fields that don't fit. */
 export function parseSyncUserJob(data: unknown): SyncUserJob {

@@ -1,5 +1,6 @@
 import { SyncError } from '../errors.ts'
 import { within } from '../within.ts'
+import { moveAhead } from './ahead.ts'
 import type { QueueBackend, SyncQueue } from './backend.ts'
 import { describeJob, syncQueueName, type SyncUserJob } from './catalogue.ts'
 
@@ -24,9 +25,11 @@ export function createEnqueue(backend: QueueBackend, options: EnqueueOptions = {
   let pausedUntil = 0
   return async (jobs) => {
     if (performance.now() < pausedUntil) return false
-    queue ??= backend.openQueue(syncQueueName)
+    const open = (queue ??= backend.openQueue(syncQueueName))
     try {
-      const added = queue.addBulk(jobs.map((job) => describeJob('sync-user', job)))
+      const added = open
+        .addBulk(jobs.map((job) => describeJob('sync-user', job)))
+        .then((taken) => moveAhead(open, jobs, taken))
       let refusal: unknown = new SyncError(
         'queue_unavailable',
         `the queue did not answer within ${timeoutMs} ms`,
@@ -36,7 +39,7 @@ export function createEnqueue(backend: QueueBackend, options: EnqueueOptions = {
       return true
     } catch (error) {
       pausedUntil = performance.now() + pauseMs
-      void queue.close().catch(() => undefined)
+      void open.close().catch(() => undefined)
       queue = undefined
       onFailure?.(error)
       return false

@@ -18,6 +18,7 @@ export const testSource: SourceConfig = {
   authorityHost: 'http://127.0.0.1:9',
   graphBaseUrl: 'http://127.0.0.1:9',
   groupRead: 'transitive',
+  unitsPer10s: 3500,
 }
 
 export const newKey = (id: string): NamedKey => ({ id, key: new Uint8Array(randomBytes(32)) })

@@ -1,0 +1,92 @@
+import type { Database } from '../../db/client.ts'
+import {
+  findBudget,
+  pauseBudget,
+  promiseSlot,
+  registerBudget,
+  settleUnits,
+  type BudgetKey,
+  type BudgetRules,
+  type BudgetState,
+  type PauseRules,
+  type Slot,
+} from '../../db/tenant-budgets.ts'
+import { Throttled } from '../errors.ts'
+import type { GraphPriority } from './client.ts'
+import type { GraphUsage } from './usage.ts'
+
+/** What a read costs as far as one knows beforehand: `/me` and the first page of groups, a unit each. */
+export const unitsOfRead = 2
+
+const rules: Omit<BudgetRules, 'unitsPer10s'> = { burstMs: 500, slotLifeMs: 4000, recoverMs: 60_000 }
+
+const pauseRules: PauseRules = { floorMs: 1000, capMs: 300_000, forgetMs: 60_000, slowTo: 0.5 }
+
+/** The budget of one app registration in one tenant, shared by every process through Postgres. */
+export type TenantBudget = {
+  /**
+   * Takes the units for one read, or says when to come back. Resolves with the time by the database's clock (ISO 8601).
+   * @throws {Throttled} with the slot to show then, where the tenant's units are used up for now.
+   */
+  takeTurn: (turn: { priority: GraphPriority; slot?: Slot | undefined }) => Promise<string>
+  /** Tells what a read really cost, and how near to its limit Graph says the tenant is. Says nothing if all was as expected. */
+  settle: (priority: GraphPriority, usage: GraphUsage) => Promise<void>
+  /** Graph asked for a pause: nobody asks this tenant before it is over. The error to throw, with a slot after the pause. */
+  pause: (priority: GraphPriority, asked: Throttled) => Promise<Throttled>
+  /** How it stands, for who watches. */
+  state: () => Promise<BudgetState | undefined>
+}
+
+/** Other tenants and other registrations have budgets of their own. */
+export function createTenantBudget(parts: {
+  db: Database
+  key: BudgetKey
+  unitsPer10s: number
+}): TenantBudget {
+  const { db, key } = parts
+  const budget = { ...rules, unitsPer10s: parts.unitsPer10s }
+  let registered: Promise<void> | undefined
+  const ready = async () => {
+    registered ??= registerBudget(db, key)
+    registered.catch(() => (registered = undefined))
+    await registered
+  }
+  const promise = async (priority: GraphPriority, slot?: Slot) => {
+    await ready()
+    return await promiseSlot(db, key, budget, { units: unitsOfRead, priority, slot })
+  }
+  return {
+    takeTurn: async ({ priority, slot }) => {
+      const promised = await promise(priority, slot)
+      if (promised.waitMs > 0) {
+        throw new Throttled(promised.waitMs, "the tenant's units are used up for now", {
+          slot: promised.slot,
+        })
+      }
+      return promised.now
+    },
+    settle: async (priority, usage) => {
+      const units = usage.units - unitsOfRead
+      const pace = paceFor(usage.limitShare)
+      if (units !== 0 || pace < 1) await settleUnits(db, key, budget, { units, priority, pace })
+    },
+    pause: async (priority, asked) => {
+      await ready()
+      await pauseBudget(db, key, { ...budget, ...pauseRules }, asked.retryAfterMs)
+      const { waitMs, slot } = await promise(priority)
+      return new Throttled(Math.max(waitMs, 1), asked.message, { slot, requestId: asked.requestId })
+    },
+    state: async () => await findBudget(db, key, budget),
+  }
+}
+
+/**
+ * Pure. The share of the rate to use where Graph says that so much of its limit is used. It says so from 0.8 on; at 1.0
+ * throttling starts, at 1.2 a fifth and at 1.8 four fifths of the requests are refused (Graph docs: throttling, identity
+ * and access). So it is a little slower before the limit and much slower behind it, where others use the tenant too.
+ */
+export function paceFor(limitShare: number | undefined): number {
+  if (limitShare === undefined || limitShare < 0.8) return 1
+  if (limitShare <= 1) return 1 - (limitShare - 0.8) / 4
+  return Math.max(0.2, 0.95 - (limitShare - 1) * 0.9)
+}

@@ -1,0 +1,39 @@
+import type { Answer } from './answer.ts'
+import { batchAnswer } from './wire.ts'
+
+/** What answers of Graph have cost. */
+export type GraphUsage = {
+  /** Resource units (Graph docs: throttling limits, identity and access). */
+  units: number
+  /** How much of its limit the tenant uses, 1 = all; told from 0.8 on. The largest that was told. */
+  limitShare: number | undefined
+}
+
+/** Pure. Each request of a batch is counted on its own; where Graph tells no number it is one, the least there is. */
+export function usageOf(answer: Answer): GraphUsage {
+  const batch = batchAnswer.safeParse(answer.json)
+  const told = batch.success
+    ? batch.data.responses.map(({ headers }) => new Headers(headers ?? {}))
+    : [answer.headers]
+  const units = told.reduce((sum, headers) => sum + (positive(headers.get('x-ms-resource-unit')) ?? 1), 0)
+  return [answer.headers, ...told].reduce<GraphUsage>(
+    (usage, headers) =>
+      addUsage(usage, { units: 0, limitShare: positive(headers.get('x-ms-throttle-limit-percentage')) }),
+    { units, limitShare: undefined },
+  )
+}
+
+/** Pure. Both together. */
+export function addUsage(one: GraphUsage, other: GraphUsage): GraphUsage {
+  const shares = [one.limitShare, other.limitShare].filter((share) => share !== undefined)
+  return {
+    units: one.units + other.units,
+    limitShare: shares.length > 0 ? Math.max(...shares) : undefined,
+  }
+}
+
+/** A header's number; undefined for what is none or beyond anything Graph would say. */
+function positive(text: string | null): number | undefined {
+  const number = Number(text ?? Number.NaN)
+  return number > 0 && number < 1e6 ? number : undefined
+}
