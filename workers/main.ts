@@ -13,6 +13,8 @@ export type WorkersOptions = {
   relay?: RelayOptions
   /** Milliseconds that running jobs get to end when stopping; default 20,000. Requests still open then are aborted and their jobs retried. */
   stopWithinMs?: number
+  /** Milliseconds after which the jobs of a worker that died are another's; default 30,000. */
+  lockMs?: number
 }
 
 export type Workers = {
@@ -29,10 +31,11 @@ export async function startWorkers(
   options: WorkersOptions,
 ): Promise<Workers> {
   const { backend, producer, log, db } = parts
-  const { concurrency, stopWithinMs = 20_000 } = options
+  const { concurrency, stopWithinMs = 20_000, lockMs = 30_000 } = options
   const worker = backend.openWorker(syncQueueName, createSyncUserProcessor(parts, log), {
     concurrency,
-    lockDuration: 30_000,
+    lockDuration: lockMs,
+    stalledInterval: lockMs,
     // A worker that dies more than once with the same job must not fail it: a later one runs it.
     maxStalledCount: 10,
   })

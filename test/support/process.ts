@@ -21,8 +21,17 @@ const ours =
 
 /** Runs the command of this checkout as a user would, with these settings and no others of ours. */
 export function runCommand(args: readonly string[], environment: Record<string, string> = {}): Command {
+  return runScript('src/cli.ts', args, environment)
+}
+
+/** Runs a script of this checkout in a process of its own. */
+export function runScript(
+  script: string,
+  args: readonly string[],
+  environment: Record<string, string>,
+): Command {
   const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !ours.test(name)))
-  const child = spawn(process.execPath, [`${root}/src/cli.ts`, ...args], {
+  const child = spawn(process.execPath, [`${root}/${script}`, ...args], {
     cwd: root,
     env: { ...inherited, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],

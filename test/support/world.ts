@@ -23,6 +23,9 @@ export type World = {
   config: Config
   context: Context
   db: Database
+  /** Settings for a process of its own on the same tenant, database and queue, and where its jobs are in Redis. */
+  environment: Record<string, string>
+  queuePrefix: string
   /** Every log line written so far. */
   logged: string[]
   startWorkers: (options?: Partial<WorkersOptions>) => Promise<Workers>
@@ -43,19 +46,18 @@ export async function openWorld(options: WorldOptions): Promise<World> {
   const database = await createTestDatabase()
   const simulator = await startSimulator({ users: 0, groups: 0, https: false, ...options.seed })
   const key = () => `test:${randomBytes(32).toString('base64')}`
-  const config = loadConfig(
-    {
-      ...simulatorSettings(simulator),
-      DATABASE_URL: database.url,
-      QUEUE_URL: options.queueUrl ?? (options.backend === 'redis' ? inject('redisUrl') : database.url),
-      TOKEN_ENCRYPTION_KEYS: key(),
-      SESSION_KEYS: key(),
-      PORT: String(await freePort()),
-      LOG_LEVEL: 'debug',
-      ...options.environment,
-    },
-    { gateway: true },
-  )
+  const environment = {
+    ...simulatorSettings(simulator),
+    DATABASE_URL: database.url,
+    QUEUE_URL:
+      options.queueUrl ?? (options.backend === 'redis' ? inject('redisUrl') : undefined) ?? database.url,
+    TOKEN_ENCRYPTION_KEYS: key(),
+    SESSION_KEYS: key(),
+    PORT: String(await freePort()),
+    LOG_LEVEL: 'debug',
+    ...options.environment,
+  }
+  const config = loadConfig(environment, { gateway: true })
   const logged: string[] = []
   const log = createLog(config.logLevel, { write: (line) => void logged.push(line) })
   const prefix = `{test-${randomBytes(6).toString('hex')}}`
@@ -66,6 +68,8 @@ export async function openWorld(options: WorldOptions): Promise<World> {
     config,
     context,
     db: database.db,
+    environment,
+    queuePrefix: prefix,
     logged,
     startWorkers: async (workers) => {
       const started = await startWorkers(context, {
