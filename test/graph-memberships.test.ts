@@ -176,6 +176,16 @@ test.for([
   await expect(read()).rejects.toMatchObject({ code })
 })
 
+test.for([200, 424] as const)(
+  'a throttled request inside a batch of %i says when to come back',
+  async (batchEnvelope) => {
+    simulator.throttle.set({ size: 10, batchEnvelope })
+    simulator.throttle.drain(1)
+    await expect(read()).rejects.toMatchObject({ code: 'throttled', retryAfterMs: 1000 })
+    simulator.throttle.set({ size: 'unlimited', batchEnvelope: 200 })
+  },
+)
+
 test('an answer that never ends is given up in time, and one that is too long at the limit', async () => {
   simulator.faults.next({ on: { page: 2 }, hang: true })
   await expect(read({ timeoutMs: 200 })).rejects.toMatchObject({ code: 'graph_unavailable' })

@@ -3,6 +3,7 @@ import { GraphUnavailable, SyncError } from '../errors.ts'
 import { refuse, type Answer } from './answer.ts'
 import { readJson } from './body.ts'
 import { addUsage, usageOf, type GraphUsage } from './usage.ts'
+import { batchAnswer } from './wire.ts'
 
 /** `high` for what a person waits for, `low` for a resync: Graph throttles low first. */
 export type GraphPriority = 'high' | 'low'
@@ -26,7 +27,7 @@ export type GraphRequest = { path: string; headers?: Record<string, string>; bod
 export type GraphClient = {
   baseUrl: string
   /**
-   * Sends one request below `/v1.0` (GET, or POST where there is a body) and gives the JSON of a 2xx answer.
+   * Sends one request below `/v1.0` (GET, or POST where there is a body) and gives the JSON of a 2xx answer, or of a batch in 424.
    * @throws {SyncError} by status, see {@link refuse}; nothing is retried here, that is the queue's work.
    */
   request: (request: GraphRequest) => Promise<Answer>
@@ -69,11 +70,19 @@ export function createGraphClient(options: GraphClientOptions): GraphClient {
       const json = await readJson(response, { maxBytes, signal })
       const answer = { status: response.status, headers: response.headers, json }
       usage = addUsage(usage, usageOf(answer))
-      if (!response.ok) throw refuse(answer)
+      if (!response.ok && !isFailedBatch(answer)) throw refuse(answer)
       return answer
     },
     usage: () => usage,
   }
+}
+
+/**
+ * A batch of which a part failed: 424 around the inner answers in older versions, 200 in newer ones (Graph docs:
+ * throttling, json-batching). Either way the inner answers say what happened.
+ */
+function isFailedBatch({ status, json }: Answer): boolean {
+  return status === 424 && batchAnswer.safeParse(json).success
 }
 
 /** Adds the bearer token; a request to any other origin isn't sent. The SDK's own would drop it for http and custom hosts. */
