@@ -10,6 +10,7 @@ import { startSimulator, type Simulator, type SimulatorSeed } from '../../src/si
 import { simulatorSettings } from '../../src/start.ts'
 import { startWorkers, type Workers, type WorkersOptions } from '../../workers/main.ts'
 import { createTestDatabase } from './database.ts'
+import { findLeaks } from './leaks.ts'
 
 export type Backend = 'redis' | 'postgres'
 
@@ -31,6 +32,9 @@ export type World = {
   startWorkers: (options?: Partial<WorkersOptions>) => Promise<Workers>
   /** Serves the gateway; its URL. */
   startGateway: () => Promise<string>
+  /** Where a token that the simulator issued was written, so far. */
+  leaks: () => Promise<string[]>
+  /** @throws if a token was written anywhere while the world was open. */
   close: () => Promise<void>
 }
 
@@ -63,6 +67,13 @@ export async function openWorld(options: WorldOptions): Promise<World> {
   const prefix = `{test-${randomBytes(6).toString('hex')}}`
   const context = await openContext(config, log, { queuePrefix: prefix })
   const closers: (() => Promise<void>)[] = [database.close, () => simulator.close(), context.close]
+  const redisUrl = options.backend === 'redis' ? inject('redisUrl') : undefined
+  const leaks = () =>
+    findLeaks(simulator.issuedTokens(), {
+      logged,
+      db: database.db,
+      ...(redisUrl === undefined ? {} : { redis: { url: redisUrl, prefix } }),
+    })
   return {
     simulator,
     config,
@@ -85,8 +96,11 @@ export async function openWorld(options: WorldOptions): Promise<World> {
       closers.push(gateway.close)
       return config.publicUrl
     },
+    leaks,
     close: async () => {
+      const found = closers.length > 0 ? await leaks() : []
       for (const closer of closers.splice(0).toReversed()) await closer()
+      if (found.length > 0) throw new Error(`a token was written to ${found.join(', ')}`)
     },
   }
 }
