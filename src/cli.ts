@@ -1,8 +1,17 @@
 #!/usr/bin/env node
 import { existsSync } from 'node:fs'
 import path from 'node:path'
-import { Command, InvalidArgumentError } from 'commander'
-import { SyncError } from './errors.ts'
+import { nodeProblem } from './node-version.ts'
+
+const problem = nodeProblem(process.versions.node)
+if (problem !== undefined) {
+  process.stderr.write(`${problem}\n`)
+  process.exit(1)
+}
+
+// Only now: what is loaded from here on may not even load on an older Node.
+const { Command, InvalidArgumentError } = await import('commander')
+const { SyncError } = await import('./errors.ts')
 
 /** Loaded when a command runs, so that --help needn't wait for everything. */
 const commands = async () => await import('./commands.ts')

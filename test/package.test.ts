@@ -4,12 +4,14 @@ import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
+import { minimumNode, nodeProblem } from '../src/node-version.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const manifest = z
   .object({
     bin: z.record(z.string(), z.string()),
     exports: z.record(z.string(), z.record(z.string(), z.string())),
+    engines: z.object({ node: z.string() }),
   })
   .parse(JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')))
 let home: string
@@ -41,6 +43,37 @@ test('the built command runs', () => {
   const { status, stdout } = node(path.join(home, manifest.bin['entra-group-sync'] ?? ''), '--help')
   expect(stdout).toContain('Usage: entra-group-sync')
   expect(status).toBe(0)
+})
+
+test('the built command says on an older Node which one it needs, before it loads anything else', () => {
+  const older = `data:text/javascript,${encodeURIComponent(`
+    import { registerHooks } from 'node:module'
+    Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '20.20.2' } })
+    registerHooks({ resolve: (name, context, next) => {
+      if (!/^(node:|file:|data:)|\\/(cli|node-version)\\.js$/.test(name)) throw new Error('loads ' + name)
+      return next(name, context)
+    } })`)}`
+  const command = path.join(home, manifest.bin['entra-group-sync'] ?? '')
+  const { status, stdout, stderr } = node('--import', older, command, 'gateway')
+  expect(stderr).toMatch(/^entra-group-sync needs Node 22\.18 or newer and was started with 20\.20\.2: .+\n$/)
+  expect(stdout).toBe('')
+  expect(status).toBe(1)
+})
+
+test('the Node that is needed is the one that package.json and the README say', () => {
+  expect(manifest.engines.node).toBe(`>=${minimumNode}`)
+  expect(readFileSync(path.join(root, 'README.md'), 'utf8')).toContain(`need Node ${minimumNode} or newer`)
+})
+
+test.for([
+  ['18.20.0', false],
+  ['22.9.0', false],
+  ['22.17.1', false],
+  ['22.18.0', true],
+  ['23.0.0', true],
+  ['100.1.0', true],
+] as const)('Node %s is new enough: %s', ([version, enough]) => {
+  expect(nodeProblem(version) === undefined).toBe(enough)
 })
 
 test.for(Object.keys(manifest.exports))(
