@@ -29,13 +29,15 @@ export async function openDataDirectory(
   home: string,
   account: Account,
   binaries: Binaries,
+  signal?: AbortSignal,
 ): Promise<DataDirectory> {
   mkdirSync(home, { recursive: true })
   const place = path.join(home, 'postgres')
   const password = keptPassword(path.join(home, 'postgres-password'))
   if (!existsSync(place) && !canEnter(account, home)) linkElsewhere(place)
   const target = existsSync(place) ? realpathSync(place) : place
-  if (!existsSync(path.join(target, 'PG_VERSION'))) await initialise(target, password, account, binaries)
+  if (!existsSync(path.join(target, 'PG_VERSION')))
+    await initialise(target, password, account, binaries, signal)
   return { path: target, password }
 }
 
@@ -72,6 +74,7 @@ async function initialise(
   password: string,
   account: Account,
   binaries: Binaries,
+  signal: AbortSignal | undefined,
 ): Promise<void> {
   const staging = `${target}.new-${process.pid}-${randomBytes(4).toString('hex')}`
   const secrets = mkdtempSync(path.join(tmpdir(), 'entra-group-sync-'))
@@ -98,6 +101,7 @@ async function initialise(
         '--builtin-locale=C.UTF-8',
       ],
       account,
+      signal,
     )
     putInPlace(staging, target)
   } finally {
@@ -114,20 +118,31 @@ function putInPlace(staging: string, target: string): void {
   }
 }
 
-/** Runs one of PostgreSQL's programs to its end; what it printed is in the error. */
-export async function run(program: string, args: string[], account: Account): Promise<void> {
+/** Runs one of PostgreSQL's programs to its end, which the signal hastens; what it printed is in the error. */
+export async function run(
+  program: string,
+  args: string[],
+  account: Account,
+  signal?: AbortSignal,
+): Promise<void> {
+  signal?.throwIfAborted()
   const child = spawn(program, args, {
     cwd: path.parse(program).root,
     stdio: ['ignore', 'pipe', 'pipe'],
+    // Out of the terminal's reach: its Ctrl-C is for us, who then decide what becomes of these.
+    detached: process.platform !== 'win32',
     ...account,
   })
+  const end = () => void child.kill()
+  signal?.addEventListener('abort', end)
   let printed = ''
   for (const stream of [child.stdout, child.stderr])
     stream.on('data', (chunk: Buffer) => (printed += chunk.toString()))
   const code = await new Promise<number | null>((resolve, reject) => {
     child.once('error', reject)
     child.once('exit', resolve)
-  })
+  }).finally(() => signal?.removeEventListener('abort', end))
+  signal?.throwIfAborted()
   if (code !== 0)
     throw new SyncError('internal', `${path.basename(program)} ended with ${code}: ${printed.trim()}`)
 }
