@@ -117,7 +117,7 @@ export type StartCommandOptions = { exit?: true; users: number; json?: true; dat
 /** `start`: brings everything up, signs the simulated tenant's people in, then stays up or, with `--exit`, ends. */
 export async function runStart(options: StartCommandOptions): Promise<void> {
   const say = options.json ? () => undefined : print
-  // From here on Ctrl-C is heard, so that one in the middle of the start leaves no server behind.
+  // From here on Ctrl-C is heard, so that one in the middle of the start ends it and leaves no server behind.
   const stopping = new AbortController()
   const stopped = untilStopped().then(() => stopping.abort())
   const started = await start({
@@ -125,7 +125,14 @@ export async function runStart(options: StartCommandOptions): Promise<void> {
     home: path.resolve(options.data),
     users: options.users,
     say,
+    signal: stopping.signal,
+  }).catch((error: unknown) => {
+    if (!stopping.signal.aborted) throw error
   })
+  if (!started) {
+    process.exitCode = 130
+    return
+  }
   try {
     if (!started.simulator && options.exit) {
       throw new ConfigInvalid([
@@ -139,8 +146,8 @@ export async function runStart(options: StartCommandOptions): Promise<void> {
       const wave = await signInEveryone(started, stopping.signal)
       if (!stopping.signal.aborted) tell(wave, started, options)
     }
-    if (options.exit && stopping.signal.aborted) process.exitCode = 130
-    if (!options.exit) {
+    if (stopping.signal.aborted) process.exitCode = 130
+    else if (!options.exit) {
       tellAddresses(started, say)
       await stopped
     }

@@ -11,6 +11,7 @@ import { ConfigInvalid, type ConfigProblem } from './errors.ts'
 import { createLog } from './log.ts'
 import { serveGateway } from './serve.ts'
 import { defaultClientId, defaultClientSecret, startSimulator, type Simulator } from './simulator/index.ts'
+import { within } from './within.ts'
 
 export type StartOptions = {
   environment: Environment
@@ -20,6 +21,8 @@ export type StartOptions = {
   users: number
   /** Says what is happening, a line at a time. */
   say: (line: string) => void
+  /** Gives up starting: what was started is stopped, then it rejects. */
+  signal?: AbortSignal
 }
 
 export type Started = {
@@ -35,13 +38,16 @@ export type Started = {
 const entraSettings = ['ENTRA_TENANT_ID', 'ENTRA_CLIENT_ID', 'ENTRA_CLIENT_SECRET']
 const keySettings = ['TOKEN_ENCRYPTION_KEYS', 'SESSION_KEYS']
 
+/** Milliseconds that a part gets to open after all when the start is given up, so that it can be closed. */
+const lateMs = 2000
+
 /**
  * Gateway and workers in one process, on whatever is configured; what isn't is brought along: PostgreSQL, the queue in
  * it, a simulated tenant, keys.
  * @throws {ConfigInvalid} for a configuration that is malformed or half set; nothing is left running.
  */
 export async function start(options: StartOptions): Promise<Started> {
-  const { environment, home, say } = options
+  const { environment, home, say, signal } = options
   const given = givenSettings(environment)
   const problems = [...settingProblems(environment), ...halfSet(given)]
   if (problems.length > 0) throw new ConfigInvalid(problems)
@@ -50,11 +56,18 @@ export async function start(options: StartOptions): Promise<Started> {
   const stop = async () => {
     for (const closer of closers.splice(0).toReversed()) await closer()
   }
+  // A part that opens a little too late is closed all the same.
+  const open = async <Part>(opening: Promise<Part>, close: (part: Part) => Promise<void>): Promise<Part> => {
+    closers.push(async () => {
+      if (await within(lateMs, opening)) await close(await opening)
+    })
+    return await Promise.race([opening, aborted(signal)])
+  }
   try {
     const secrets = keepSecrets(home)
     const filled: Record<string, string | undefined> = { ...defaults(secrets), ...nonEmpty(environment) }
     if (!given.has('DATABASE_URL')) {
-      const postgres = await startEmbeddedPostgres({ home, database: 'entra_group_sync' })
+      const postgres = await startEmbeddedPostgres({ home, database: 'entra_group_sync', signal })
       closers.push(postgres.stop)
       filled['DATABASE_URL'] = postgres.url
       say(
@@ -75,11 +88,13 @@ export async function start(options: StartOptions): Promise<Started> {
     }
     const config = loadConfig(filled, { gateway: true })
     const log = createLog(config.logLevel)
-    await migrateDatabase(config.databaseUrl)
-    const context = await openContext(config, log, { withoutQueue: 'refuse' })
-    closers.push(context.close)
-    const workers = await startWorkers(context, { concurrency: config.syncConcurrency })
-    closers.push(workers.stop)
+    await open(migrateDatabase(config.databaseUrl), async () => undefined)
+    const context = await open(openContext(config, log, { withoutQueue: 'refuse' }), (opened) =>
+      opened.close(),
+    )
+    const starting = startWorkers(context, { concurrency: config.syncConcurrency })
+    await open(starting, (workers) => workers.stop())
+    signal?.throwIfAborted()
     const gateway = await serveGateway(context)
     closers.push(gateway.close)
     say(
@@ -90,6 +105,14 @@ export async function start(options: StartOptions): Promise<Started> {
     await stop()
     throw startUpFailure(error)
   }
+}
+
+/** Rejects when the signal aborts, and never ends otherwise. */
+async function aborted(signal: AbortSignal | undefined): Promise<never> {
+  signal?.throwIfAborted()
+  return await new Promise((_, reject) => {
+    signal?.addEventListener('abort', () => reject(signal.reason), { once: true })
+  })
 }
 
 /** What `simulate` prints and `start` sets, for a gateway or worker to use a simulated tenant. */

@@ -6,7 +6,7 @@ const hardStopMs = 40_000
 
 /**
  * Resolves at SIGINT or SIGTERM. A second one a moment later ends the process at once, as does a stop that takes too
- * long: a database that hangs must not keep a worker for ever.
+ * long: a database that hangs must not keep a worker for ever. An embedded server goes with the process.
  */
 export async function untilStopped(): Promise<void> {
   await new Promise<void>((resolve) => {
