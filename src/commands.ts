@@ -5,7 +5,7 @@ import { startWorkers } from '../workers/main.ts'
 import { approveHeldRun } from './approve.ts'
 import { loadConfig, readEnvironment } from './config.ts'
 import { openContext } from './context.ts'
-import { startUpFailure } from './database-failure.ts'
+import { queueStartUpFailure, startUpFailure } from './database-failure.ts'
 import { ConfigInvalid } from './errors.ts'
 import { createLog } from './log.ts'
 import { createProgress } from './progress.ts'
@@ -56,6 +56,8 @@ export async function runMigrate(): Promise<void> {
   const backend = await openQueueBackend({ url: config.queueUrl, use: 'worker', maxConnections: 1 })
   try {
     if (backend.kind === 'postgres') await backend.prepare()
+  } catch (error) {
+    throw queueStartUpFailure(error, config)
   } finally {
     await backend.close()
   }

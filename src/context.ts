@@ -4,7 +4,7 @@ import { isMigrated } from '../db/migrate.ts'
 import { isUnreachable } from '../db/reachable.ts'
 import { registerSource } from '../db/sources.ts'
 import type { Config } from './config.ts'
-import { startUpFailure } from './database-failure.ts'
+import { queueStartUpFailure, startUpFailure } from './database-failure.ts'
 import { ConfigInvalid } from './errors.ts'
 import { createGraphClient } from './graph/client.ts'
 import { createTenantBudget } from './graph/throttle.ts'
@@ -121,7 +121,9 @@ async function prepareQueue(
   withoutQueue: 'wait' | 'goOn' | 'refuse',
 ): Promise<void> {
   const queue = new URL(config.queueUrl).host
-  const prepared = prepareWhenReachable(backend, config)
+  const prepared = prepareWhenReachable(backend, config).catch((error: unknown) => {
+    throw queueStartUpFailure(error, config)
+  })
   const late = Symbol('late')
   const soon = async () => (await Promise.race([prepared, delay(patienceMs, late)])) !== late
   while (!(await soon())) {

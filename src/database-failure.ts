@@ -35,13 +35,21 @@ const refusals: Record<string, string> = {
   '42501': 'the role lacks a privilege',
 }
 
-/** At start-up: what is wrong with DATABASE_URL, for an error that says so; every other error as it is. */
-export function startUpFailure(thrown: unknown): unknown {
+/** At start-up: what is wrong with the setting that names a database, as an error that says so; every other as it is. */
+export function startUpFailure(thrown: unknown, setting = 'DATABASE_URL'): unknown {
   const code = codeOf(thrown)
   const message = isUnreachable(thrown)
     ? `the database does not answer (${code}): check the address, and that PostgreSQL runs`
     : refusals[code]
-  return message === undefined ? thrown : new ConfigInvalid([{ setting: 'DATABASE_URL', message }])
+  return message === undefined ? thrown : new ConfigInvalid([{ setting, message }])
+}
+
+/** The same for a queue in Postgres, which may have a database of its own. */
+export function queueStartUpFailure(
+  thrown: unknown,
+  { queueUrl, databaseUrl }: { queueUrl: string; databaseUrl: string },
+): unknown {
+  return startUpFailure(thrown, queueUrl === databaseUrl ? 'DATABASE_URL' : 'QUEUE_URL')
 }
 
 function codeOf(thrown: unknown): string {

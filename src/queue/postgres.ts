@@ -30,11 +30,14 @@ export async function openQueuePool(url: string, use: ConnectionUse, max: number
 /** Brings BullMQ's own tables up to date; it holds an advisory lock meanwhile, so any number may call at once. */
 export async function migrateQueue(url: string): Promise<void> {
   const pool = await openQueuePool(url, 'worker', 1)
-  const client = await pool.connect()
   try {
-    await runMigrations(client, queueSchema)
+    const client = await pool.connect()
+    try {
+      await runMigrations(client, queueSchema)
+    } finally {
+      client.release()
+    }
   } finally {
-    client.release()
     await pool.end()
   }
 }
