@@ -44,6 +44,16 @@ test('a scope with a character no scope has is refused', () => {
   expect(fieldsOf(person({ scopes: ['User.Read', 'a\u0000b'] }))).toEqual(['tokens.scopes.1'])
 })
 
+test('a token that no header can carry is refused by name, and not repeated', async () => {
+  for (const token of ['a b', 'a\r\nb', 'tökén']) {
+    expect(fieldsOf(person({ accessToken: token, refreshToken: token }))).toEqual([
+      'tokens.accessToken',
+      'tokens.refreshToken',
+    ])
+  }
+  expect(fieldsOf(person({ accessToken: 'eyJ0eXAi.e30._-~+/=', refreshToken: '0.AX~|!' }))).toEqual([])
+})
+
 test('ids are lower-cased, and a person of another tenant is refused where the tenant is known', () => {
   const user = person()
   expect(signedInUser.parse(user).tenantId).toBe(user.tenantId.toLowerCase())

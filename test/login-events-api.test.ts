@@ -103,10 +103,84 @@ describe('names each wrong field and repeats no value', () => {
     expect(answer).toMatchObject({ status: 400, body: { error: 'invalid_request' } })
     const { problems } = answer.body as { problems: { field: string; message: string }[] }
     expect(problems.map(({ field }) => field).toSorted()).toEqual(fields)
-    for (const { message } of problems) expect(message).toMatch(/\w{2}/)
+    for (const { message } of problems) expect(message).toMatch(/^(must|is) [^A-Z]/)
     expect(answer.text).not.toContain(secret)
     expect(logins).toEqual([])
   })
+
+  test.each<[string, unknown, string, string]>([
+    ['no tokens', { ...good, tokens: undefined }, 'tokens', 'is missing'],
+    ['tokens that are text', { ...good, tokens: secret }, 'tokens', 'must be an object'],
+    ['a name that is a number', { ...good, displayName: 7 }, 'displayName', 'must be text'],
+    [
+      'a name that is too long',
+      { ...good, mail: 'x'.repeat(1025) },
+      'mail',
+      'must have at most 1024 characters',
+    ],
+    ['an id that is no GUID', { ...good, objectId: secret }, 'objectId', 'must be a GUID'],
+    ['a wait that is text', { ...good, waitUpToMs: '5' }, 'waitUpToMs', 'must be a number'],
+    ['half a millisecond', { ...good, waitUpToMs: 0.5 }, 'waitUpToMs', 'must be a whole number'],
+    ['a wait of a minute', { ...good, waitUpToMs: 60_000 }, 'waitUpToMs', 'must be at most 30000'],
+    ['a wait into the past', { ...good, waitUpToMs: -1 }, 'waitUpToMs', 'must be at least 0'],
+    [
+      'scopes in one text',
+      { ...good, tokens: { ...tokens, scopes: secret } },
+      'tokens.scopes',
+      'must be a list',
+    ],
+    [
+      'too many scopes',
+      { ...good, tokens: { ...tokens, scopes: Array(257).fill('a') } },
+      'tokens.scopes',
+      'must have at most 256 entries',
+    ],
+    [
+      'an empty token',
+      { ...good, tokens: { ...tokens, accessToken: '' } },
+      'tokens.accessToken',
+      'must not be empty',
+    ],
+    [
+      'a time in words',
+      { ...good, tokens: { ...tokens, expiresAt: 'soon' } },
+      'tokens.expiresAt',
+      'must be a time in ISO 8601 with an offset, such as 2030-01-01T12:00:00Z',
+    ],
+    [
+      'a time that is neither',
+      { ...good, tokens: { ...tokens, expiresAt: true } },
+      'tokens.expiresAt',
+      'must be text, or: must be a number',
+    ],
+    [
+      'milliseconds',
+      { ...good, tokens: { ...tokens, expiresAt: 1_900_000_000_000 } },
+      'tokens.expiresAt',
+      'must be in seconds',
+    ],
+  ])('%s, in plain words', async (_what, body, field, message) => {
+    const answer = await setUp().post(JSON.stringify(body))
+    expect(answer).toMatchObject({ status: 400, body: { problems: [{ field, message }] } })
+  })
+
+  test.each([' ', 'a b', 'a\n', 'a\u0000', 'a\u007f', 'tökén', '令牌'])(
+    'a token that no header can carry: %j',
+    async (token) => {
+      const { post, logins } = setUp()
+      const wrong = { ...good.tokens, accessToken: token, refreshToken: token }
+      const answer = await post(JSON.stringify({ ...good, tokens: wrong }))
+      const message = 'must be ASCII without spaces and control characters'
+      expect([answer.status, answer.body]).toEqual([
+        400,
+        {
+          error: 'invalid_request',
+          problems: ['tokens.accessToken', 'tokens.refreshToken'].map((field) => ({ field, message })),
+        },
+      ])
+      expect(logins).toEqual([])
+    },
+  )
 
   test('malformed JSON', async () => {
     const answer = await setUp().post(`{"tokens":{"accessToken":"${secret}"`)

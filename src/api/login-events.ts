@@ -5,7 +5,7 @@ import type { Logger } from 'pino'
 import { z } from 'zod'
 import { isUnreachable } from '../../db/reachable.ts'
 import { toSyncError } from '../errors.ts'
-import { describeProblems, type RequestProblem } from './problems.ts'
+import { describeProblems, plainMessage, type RequestProblem } from './problems.ts'
 
 export type LoginEventsParts<User> = {
   /** Shape of the body, `waitUpToMs` aside. */
@@ -17,7 +17,9 @@ export type LoginEventsParts<User> = {
 }
 
 const maxBodyBytes = 64 * 1024
-const waitOptions = z.object({ waitUpToMs: z.int().min(0).max(30_000).optional() })
+const waitOptions = z.object({
+  waitUpToMs: z.int().min(0).max(30_000).optional(),
+})
 
 /** `POST /login-events`: sign-in flows not written in TypeScript report theirs. Every answer is JSON. */
 export function loginEvents<User>(parts: LoginEventsParts<User>): Hono {
@@ -78,8 +80,8 @@ function parseBody<User>(
     return { problems: [{ field: 'body', message: 'must be a JSON object' }] }
   }
   const { waitUpToMs, ...rest } = { waitUpToMs: undefined, ...body }
-  const user = schema.safeParse(rest)
-  const options = waitOptions.safeParse({ waitUpToMs })
+  const user = schema.safeParse(rest, { error: plainMessage })
+  const options = waitOptions.safeParse({ waitUpToMs }, { error: plainMessage })
   if (user.success && options.success) return { user: user.data, waitUpToMs: options.data.waitUpToMs ?? 0 }
   const issues = [...(user.error?.issues ?? []), ...(options.error?.issues ?? [])]
   return { problems: describeProblems(issues, body) }

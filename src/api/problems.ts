@@ -29,6 +29,55 @@ function messageFor(issue: Issue, value: unknown): string {
   return [...reasons].join(', or: ') || issue.message
 }
 
+/** For zod, where a schema has no message of its own: what a field must be, never what it is. */
+export function plainMessage(issue: z.core.$ZodRawIssue): string {
+  switch (issue.code) {
+    case 'invalid_type':
+      return `must be ${kinds[issue.expected] ?? issue.expected}`
+    case 'too_small':
+      return issue.origin === 'string' && issue.minimum === 1
+        ? 'must not be empty'
+        : limit('at least', issue.origin, issue.minimum)
+    case 'too_big':
+      return limit('at most', issue.origin, issue.maximum)
+    case 'invalid_format':
+      return formats[issue.format] ?? 'does not have the right form'
+    case 'invalid_value':
+      return `must be one of ${issue.values.map(String).join(', ')}`
+    case 'not_multiple_of':
+      return `must be a multiple of ${issue.divisor}`
+    case 'unrecognized_keys':
+      return 'is not a known field'
+    case 'invalid_union':
+    case 'invalid_key':
+    case 'invalid_element':
+    case 'custom':
+      break
+  }
+  return 'is not acceptable'
+}
+
+const kinds: Record<string, string> = {
+  string: 'text',
+  number: 'a number',
+  int: 'a whole number',
+  boolean: 'true or false',
+  array: 'a list',
+  object: 'an object',
+  null: 'null',
+}
+
+const formats: Record<string, string> = {
+  datetime: 'must be a time in ISO 8601 with an offset, such as 2030-01-01T12:00:00Z',
+  guid: 'must be a GUID',
+}
+
+function limit(which: 'at least' | 'at most', origin: string, value: number | bigint): string {
+  if (origin === 'string') return `must have ${which} ${value} characters`
+  if (origin === 'array') return `must have ${which} ${value} entries`
+  return `must be ${which} ${value}`
+}
+
 function fieldName(path: Path): string {
   const name = path.map((step) => (typeof step === 'number' ? `[${step}]` : `.${String(step)}`)).join('')
   return name.replace(/^\./, '') || 'body'

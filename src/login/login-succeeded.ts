@@ -22,7 +22,12 @@ const label = z
   .string()
   .max(1024)
   .transform((text) => text.replaceAll('\u0000', ''))
-const token = z.string().min(1).max(32_768)
+/** What an HTTP header can carry (RFC 9110 section 5.5) of what a token may be (RFC 6749 appendix A). */
+const token = z
+  .string()
+  .min(1)
+  .max(32_768)
+  .regex(/^[\x21-\x7e]*$/, 'must be ASCII without spaces and control characters')
 /** 1970 to 9999. What is longer is milliseconds, or an expiry nobody gives out. */
 const instant = z
   .union([
