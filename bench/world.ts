@@ -7,7 +7,7 @@ import { Redis } from 'ioredis'
 import { loadConfig } from '../src/config.ts'
 import { openContext, type Context } from '../src/context.ts'
 import { createLog } from '../src/log.ts'
-import type { SignedInUser } from '../src/login/login-succeeded.ts'
+import type { SignedInUser } from '../src/login/signed-in-user.ts'
 
 export type BenchTenant = {
   settings: Record<string, string>

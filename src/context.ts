@@ -3,6 +3,7 @@ import { closeDatabase, openDatabase, type Database } from '../db/client.ts'
 import { isMigrated } from '../db/migrate.ts'
 import { isUnreachable } from '../db/reachable.ts'
 import { registerSource } from '../db/sources.ts'
+import { composeProducer } from './compose-producer.ts'
 import type { Config } from './config.ts'
 import { queueStartUpFailure, startUpFailure } from './database-failure.ts'
 import { ConfigInvalid } from './errors.ts'
@@ -11,8 +12,8 @@ import { createTenantBudget } from './graph/throttle.ts'
 import type { Log } from './log.ts'
 import { createEntraClient } from './login/entra.ts'
 import { createAccessTokenOf, type AccessTokenOf } from './login/tokens.ts'
+import type { LoginSucceeded } from './login/signed-in-user.ts'
 import { createVault } from './login/vault.ts'
-import { composeProducer, type LoginProducer } from './producer.ts'
 import { openQueueBackend, type QueueBackend } from './queue/backend.ts'
 import type { SyncParts } from './sync.ts'
 
@@ -26,7 +27,7 @@ export type Context = SyncParts & {
   backend: QueueBackend
   /** For enqueueing: fails fast. */
   producer: QueueBackend
-  loginSucceeded: LoginProducer['loginSucceeded']
+  loginSucceeded: LoginSucceeded
   /** Closes what was opened, last first. */
   close: () => Promise<void>
 }

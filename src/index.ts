@@ -1,5 +1,5 @@
 export { openLoginProducer, type LoginProducer, type LoginProducerOptions } from './producer.ts'
-export type { LoginResult, LoginSucceeded, SignedInUser } from './login/login-succeeded.ts'
+export type { LoginResult, LoginSucceeded, SignedInUser } from './login/signed-in-user.ts'
 export { loadConfig, type Config, type NamedKey, type SourceConfig } from './config.ts'
 export {
   AccessDenied,

@@ -7,7 +7,7 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { createLog } from '../src/log.ts'
-import { signedInUser, signedInUserOf } from '../src/login/login-succeeded.ts'
+import { signedInUser, signedInUserOf } from '../src/login/signed-in-user.ts'
 import { safeReturnTo } from '../src/login/return-to.ts'
 
 const person = (tokens: object = {}) => ({

@@ -1,5 +1,14 @@
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -102,4 +111,45 @@ test('a program that embeds the producer needs neither pg nor the embedded Postg
   const { stdout, stderr } = node('--input-type=module', '-e', refuse)
   expect(stderr).toBe('')
   expect(stdout).toBe('function\n')
+})
+
+test('a strict TypeScript project that checks the declarations of its packages compiles against every entry', () => {
+  const project = path.join(home, 'project')
+  mkdirSync(path.join(project, 'node_modules'), { recursive: true })
+  cpSync(path.join(root, 'package.json'), path.join(home, 'package.json'))
+  symlinkSync(home, path.join(project, 'node_modules/entra-group-sync'))
+  writeFileSync(path.join(project, 'package.json'), '{"type":"module"}')
+  writeFileSync(
+    path.join(project, 'main.ts'),
+    `import { loadConfig, openLoginProducer, SyncError, type SignedInUser } from 'entra-group-sync'
+import { startSimulator } from 'entra-group-sync/simulator'
+
+export async function report(user: SignedInUser): Promise<string> {
+  const simulator = await startSimulator({ users: 1 })
+  const logins = await openLoginProducer({ databaseUrl: loadConfig().databaseUrl, tokenKeys: 'k1:…' })
+  try {
+    // @ts-expect-error No such field: the types are there.
+    await logins.loginSucceeded({ ...user, colour: 'red' })
+    return (await logins.loginSucceeded(user, { waitUpToMs: 10 })).outcome
+  } catch (error) {
+    return error instanceof SyncError ? error.code : simulator.entraUrl
+  }
+}
+`,
+  )
+  const compilerOptions = {
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    skipLibCheck: false,
+    noEmit: true,
+    target: 'es2022',
+    module: 'nodenext',
+    types: [],
+  }
+  writeFileSync(path.join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['main.ts'] }))
+  const { stdout, stderr } = spawnSync(path.join(root, 'node_modules/.bin/tsc'), ['-p', project], {
+    cwd: project,
+    encoding: 'utf8',
+  })
+  expect(stdout + stderr).toBe('')
 })

@@ -5,7 +5,7 @@ import type { Database } from '../../db/client.ts'
 import { openDatabase } from '../../db/client.ts'
 import type { NamedKey, SourceConfig } from '../../src/config.ts'
 import { createGateway, type GatewayParts } from '../../src/gateway.ts'
-import type { SignedInUser } from '../../src/login/login-succeeded.ts'
+import type { SignedInUser } from '../../src/login/signed-in-user.ts'
 
 export const publicUrl = 'http://localhost:3000'
 
