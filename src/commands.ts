@@ -103,15 +103,29 @@ export async function runSimulate(options: SimulateCommandOptions): Promise<void
     https: options.ca !== undefined,
     keep: 0,
   })
-  if (options.ca !== undefined && simulator.https) {
-    writeFileSync(options.ca, simulator.https.caCertificate)
-    print(`# With NODE_EXTRA_CA_CERTS=${path.resolve(options.ca)} also:`)
-    print(`# ENTRA_AUTHORITY_HOST=${simulator.https.entraUrl}`)
-    print(`# GRAPH_BASE_URL=${simulator.https.graphUrl}`)
+  try {
+    if (options.ca !== undefined && simulator.https) {
+      writeCertificate(options.ca, simulator.https.caCertificate)
+      print(`# With NODE_EXTRA_CA_CERTS=${path.resolve(options.ca)} also:`)
+      print(`# ENTRA_AUTHORITY_HOST=${simulator.https.entraUrl}`)
+      print(`# GRAPH_BASE_URL=${simulator.https.graphUrl}`)
+    }
+    for (const [name, value] of Object.entries(simulatorSettings(simulator))) print(`${name}=${value}`)
+    await untilStopped()
+  } finally {
+    await simulator.close()
   }
-  for (const [name, value] of Object.entries(simulatorSettings(simulator))) print(`${name}=${value}`)
-  await untilStopped()
-  await simulator.close()
+}
+
+function writeCertificate(file: string, certificate: string): void {
+  try {
+    writeFileSync(file, certificate)
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
+    throw new ConfigInvalid([
+      { setting: '--ca', message: `${path.resolve(file)} can't be written (${code})` },
+    ])
+  }
 }
 
 export type StartCommandOptions = { exit?: true; users: number; json?: true; data: string }

@@ -38,6 +38,8 @@ export type Started = {
 const entraSettings = ['ENTRA_TENANT_ID', 'ENTRA_CLIENT_ID', 'ENTRA_CLIENT_SECRET']
 const keySettings = ['TOKEN_ENCRYPTION_KEYS', 'SESSION_KEYS']
 
+const defaultPort = 3000
+
 /** Milliseconds that a part gets to open after all when the start is given up, so that it can be closed. */
 const lateMs = 2000
 
@@ -74,7 +76,7 @@ export async function start(options: StartOptions): Promise<Started> {
         `PostgreSQL ${postgres.takenOver ? 'of a killed run taken over' : 'started'}, data in ${path.join(home, 'postgres')}`,
       )
     }
-    filled['PORT'] ||= String(await freePort(3000))
+    filled['PORT'] ||= String(await gatewayPort(filled['PUBLIC_URL']))
     const simulator = given.has('ENTRA_TENANT_ID')
       ? undefined
       : await startSimulator({ users: options.users, https: false })
@@ -105,6 +107,20 @@ export async function start(options: StartOptions): Promise<Started> {
     await stop()
     throw startUpFailure(error)
   }
+}
+
+/**
+ * Where PORT is not set. Without PUBLIC_URL any port will do, since the URL follows it. With one, browsers or a proxy come
+ * to a certain port: the URL's own where it leads straight to the gateway, else the default.
+ * @throws {ConfigInvalid} naming PORT where that one is taken.
+ */
+async function gatewayPort(publicUrl: string | undefined): Promise<number> {
+  if (publicUrl === undefined) return await freePort(defaultPort)
+  const { protocol, port: told } = new URL(publicUrl)
+  const port = protocol === 'http:' && told !== '' ? Number(told) : defaultPort
+  if ((await freePort(port)) === port) return port
+  const message = `is not set, and ${port}, which goes with PUBLIC_URL, is taken by another program; free it, or set PORT and PUBLIC_URL to another`
+  throw new ConfigInvalid([{ setting: 'PORT', message }])
 }
 
 /** Rejects when the signal aborts, and never ends otherwise. */
