@@ -86,8 +86,8 @@ test('a process that exits without stopping its server ends after the server, wh
   const module = fileURLToPath(new URL('../src/embedded/postgres.ts', import.meta.url))
   const script = `const { startEmbeddedPostgres } = await import(${JSON.stringify(module)})
     await startEmbeddedPostgres({ home: ${JSON.stringify(home)}, database: 'one' })
-    console.log('started')
     process.on('SIGINT', () => process.exit(130))
+    console.log('started')
     setInterval(() => undefined, 1000)`
   const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
     stdio: ['ignore', 'pipe', 'inherit'],
