@@ -124,6 +124,11 @@ test.for([
     'throttled',
   ],
   [
+    'a throttled inner request without a body',
+    { on: { page: 1 }, status: 429, body: '', headers: { 'Retry-After': '7' } },
+    'throttled',
+  ],
+  [
     'a throttled envelope',
     { on: { path: /\$batch$/ }, status: 429, headers: { 'Retry-After': '7' } },
     'throttled',

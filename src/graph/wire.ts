@@ -76,3 +76,5 @@ export const batchAnswer = z.object({
     }),
   ),
 })
+
+export type BatchAnswer = z.output<typeof batchAnswer>
