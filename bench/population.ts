@@ -38,7 +38,7 @@ export async function sync(db: Database, subject: Subject, memberships: RemoteMe
     subject,
     { beganAt: now, memberships, requestId: undefined },
     { id: randomUUID(), source: 'bench', cause: 'login', startedAt: now },
-    noGuard,
+    { guard: noGuard },
   )
 }
 

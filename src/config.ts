@@ -1,5 +1,7 @@
 import { z } from 'zod'
 import { ConfigInvalid, type ConfigProblem } from './errors.ts'
+import { createGroupFilter, namePattern, type GroupFilter, type NamePattern } from './reconcile/filter.ts'
+import type { GuardLimits } from './reconcile/guard.ts'
 
 /** One configured Entra app registration people sign in through. */
 export type SourceConfig = {
@@ -39,7 +41,11 @@ export type Config = {
   /** Sync jobs one worker process runs at once. */
   syncConcurrency: number
   /** A plan that would remove at least so many of a person's memberships, and this share of them (0–1), is held. */
-  guard: { minRemovals: number; maxShare: number }
+  guard: GuardLimits
+  /** The same for all runs of one resync together, the share being that of the source's memberships. */
+  resyncGuard: GuardLimits
+  /** Which groups are kept; undefined = all. */
+  groupFilter: GroupFilter | undefined
   logLevel: LogLevel
   /** Start although Redis may evict keys. */
   allowEviction: boolean
@@ -129,6 +135,23 @@ const guid = z
   .regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i, 'must be a GUID')
   .transform((text) => text.toLowerCase())
 
+const guidList = z.string().transform((text, context): string[] =>
+  text.split(',').flatMap((entry, index) => {
+    const parsed = guid.safeParse(entry.trim())
+    if (!parsed.success) context.addIssue(`entry ${index + 1} must be a GUID`)
+    return parsed.data ?? []
+  }),
+)
+
+const pattern = z.string().transform((text, context): NamePattern => {
+  try {
+    return namePattern(text)
+  } catch {
+    context.addIssue('must be a pattern in RE2 syntax: no back-references, no look-around')
+    return z.NEVER
+  }
+})
+
 const settings = {
   DATABASE_URL: connectionUrl('postgres:', 'postgresql:'),
   QUEUE_URL: connectionUrl('redis:', 'rediss:', 'postgres:', 'postgresql:'),
@@ -149,6 +172,13 @@ const settings = {
   GUARD_MAX_SHARE: integer(1, 100),
   TENANT_SIZE: z.enum(['S', 'M', 'L'], 'must be S, M or L'),
   GRAPH_UNITS_PER_10S: integer(10, 1_000_000),
+  GUARD_RESYNC_MIN_REMOVALS: integer(1, 1_000_000_000),
+  GUARD_RESYNC_MAX_SHARE: integer(1, 100),
+  GROUP_FILTER_SECURITY_ENABLED: flag,
+  GROUP_FILTER_UNIFIED: z.enum(['only', 'exclude'], 'must be only or exclude'),
+  GROUP_FILTER_IDS: guidList,
+  GROUP_FILTER_NAMES: pattern,
+  GROUP_FILTER_EXCLUDE_NAMES: pattern,
   GROUP_READ: z.enum(['transitive', 'direct'], 'must be transitive or direct'),
   LOG_LEVEL: z.enum(logLevels, `must be one of ${logLevels.join(' ')}`),
   SOURCE_SLUG: z
@@ -240,6 +270,17 @@ function freeze(values: Settings): Config {
     guard: Object.freeze({
       minRemovals: values.GUARD_MIN_REMOVALS ?? 20,
       maxShare: (values.GUARD_MAX_SHARE ?? 50) / 100,
+    }),
+    resyncGuard: Object.freeze({
+      minRemovals: values.GUARD_RESYNC_MIN_REMOVALS ?? 200,
+      maxShare: (values.GUARD_RESYNC_MAX_SHARE ?? 10) / 100,
+    }),
+    groupFilter: createGroupFilter({
+      securityEnabled: values.GROUP_FILTER_SECURITY_ENABLED || undefined,
+      unified: values.GROUP_FILTER_UNIFIED,
+      ids: values.GROUP_FILTER_IDS,
+      names: values.GROUP_FILTER_NAMES,
+      excludeNames: values.GROUP_FILTER_EXCLUDE_NAMES,
     }),
     logLevel: values.LOG_LEVEL ?? 'info',
     allowEviction: values.REDIS_ALLOW_EVICTION ?? false,

@@ -92,12 +92,12 @@ export async function openContext(config: Config, log: Log, options: ContextOpti
         createGraphClient({ baseUrl: source.graphBaseUrl, accessToken, priority, signal }),
       tenantId: source.tenantId,
       groupRead: source.groupRead,
-      guard: config.guard,
       budget: createTenantBudget({
         db,
         key: { clientId: source.clientId, tenantId: source.tenantId },
         unitsPer10s: source.unitsPer10s,
       }),
+      rules: { guard: config.guard, resyncGuard: config.resyncGuard, filter: config.groupFilter },
       close,
     }
   } catch (error) {

@@ -11,8 +11,7 @@ import type { TenantBudget } from './graph/throttle.ts'
 import { addUsage, type GraphUsage } from './graph/usage.ts'
 import type { AccessTokenOf } from './login/tokens.ts'
 import type { SyncUserJob } from './queue/catalogue.ts'
-import type { GuardLimits } from './reconcile/guard.ts'
-import { reconcile, type Reconciled } from './reconcile/reconcile.ts'
+import { reconcile, type Reconciled, type Rules } from './reconcile/reconcile.ts'
 
 export type SyncParts = {
   db: Database
@@ -21,9 +20,9 @@ export type SyncParts = {
   /** The tenant of the source: whose people, groups and tokens these parts are for. */
   tenantId: string
   groupRead: 'transitive' | 'direct'
-  guard: GuardLimits
   /** What the tenant lets all workers ask together. */
   budget: TenantBudget
+  rules: Rules
 }
 
 export type SyncRun = {
@@ -93,7 +92,7 @@ export async function syncUser(
         resyncId: job.resyncId,
         graphRequestId: snapshot.requestId,
       },
-      parts.guard,
+      parts.rules,
     )
     return { run, outcome, counts }
   } catch (thrown) {

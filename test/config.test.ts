@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { loadConfig, parseNamedKeys, type Environment } from '../src/config.ts'
 import { ConfigInvalid } from '../src/errors.ts'
+import { remoteGroup } from './support/remote-memberships.ts'
 
 const aKey = randomBytes(32).toString('base64')
 const complete = {
@@ -90,4 +91,48 @@ test('API keys that are short enough to guess are refused', () => {
     'a'.repeat(24),
     'b'.repeat(24),
   ])
+})
+
+test.for([
+  ['GROUP_FILTER_NAMES', '^(a)\\1$'],
+  ['GROUP_FILTER_NAMES', '(?=App)'],
+  ['GROUP_FILTER_NAMES', '(?!App)'],
+  ['GROUP_FILTER_NAMES', '(?<=App)-'],
+  ['GROUP_FILTER_EXCLUDE_NAMES', '(?<!App)-'],
+  ['GROUP_FILTER_EXCLUDE_NAMES', '(App'],
+  ['GROUP_FILTER_EXCLUDE_NAMES', '((a{100}){100}){100}'],
+  ['GROUP_FILTER_IDS', '6f1b6c0e-5b2a-4f0e-9a59-0d4e6a5c3b21,Staff'],
+  ['GROUP_FILTER_UNIFIED', 'true'],
+  ['GROUP_FILTER_SECURITY_ENABLED', 'yes'],
+] as const)('%s refuses %s at start-up', ([setting, value]) => {
+  expect(problemsOf({ ...complete, [setting]: value })).toEqual([setting])
+})
+
+test('a filter is made of what is set, and there is none where nothing is', () => {
+  const filterOf = (environment: Environment) => loadConfig({ ...complete, ...environment }).groupFilter
+  expect(filterOf({ GROUP_FILTER_SECURITY_ENABLED: 'false', GROUP_FILTER_NAMES: '' })).toBeUndefined()
+  const id = '6F1B6C0E-5B2A-4F0E-9A59-0D4E6A5C3B21'
+  const filter = filterOf({
+    GROUP_FILTER_SECURITY_ENABLED: 'true',
+    GROUP_FILTER_UNIFIED: 'exclude',
+    GROUP_FILTER_IDS: `${id}, 6f1b6c0e-5b2a-4f0e-9a59-0d4e6a5c3b22`,
+    GROUP_FILTER_NAMES: '^app-',
+    GROUP_FILTER_EXCLUDE_NAMES: 'test|trial',
+  })
+  const group = remoteGroup({ objectId: id.toLowerCase(), displayName: 'App-Readers' })
+  expect(filter?.judge(group)).toBe('in')
+  const others = [
+    { objectId: '6f1b6c0e-5b2a-4f0e-9a59-0d4e6a5c3b23' },
+    { displayName: 'Readers' },
+    { displayName: 'App-Trials' },
+    { securityEnabled: false },
+    { groupTypes: ['Unified'] },
+  ]
+  for (const other of others) expect([other, filter?.judge({ ...group, ...other })]).toEqual([other, 'out'])
+})
+
+test('a resync has a guard of its own', () => {
+  expect(loadConfig(complete).resyncGuard).toEqual({ minRemovals: 200, maxShare: 0.1 })
+  const set = { GUARD_RESYNC_MIN_REMOVALS: '50', GUARD_RESYNC_MAX_SHARE: '25' }
+  expect(loadConfig({ ...complete, ...set }).resyncGuard).toEqual({ minRemovals: 50, maxShare: 0.25 })
 })

@@ -75,7 +75,7 @@ describe('with a database', () => {
     const beganAt = nextMoment()
     const run = { id: randomUUID(), source: 'entra-id', cause: 'login' as const, startedAt: beganAt }
     const snapshot = { beganAt, memberships: remote, requestId: undefined }
-    return { ...(await reconcile(database.db, user, snapshot, run, limits)), runId: run.id }
+    return { ...(await reconcile(database.db, user, snapshot, run, { guard: limits })), runId: run.id }
   }
   const state = async (userId: string) => {
     const [row] = await database.db.$client`select sync_state from users where id = ${userId}`

@@ -36,6 +36,11 @@ export function digestOf(memberships: readonly RemoteMembership[]): string {
   return sha256(sha256(shape) + sha256(text))
 }
 
+/** The digest of what a filter leaves, other than that of the same memberships under another filter or none. */
+export function filteredDigest(digest: string, fingerprint: string): string {
+  return sha256(fingerprint + digest)
+}
+
 function countTypes(memberships: readonly RemoteMembership[]): number {
   let types = 0
   for (const { groupTypes } of memberships) if (groupTypes !== null) types += groupTypes.length

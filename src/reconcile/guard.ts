@@ -4,7 +4,7 @@ import type { Plan } from './plan.ts'
 export type GuardLimits = {
   /** Removals. */
   minRemovals: number
-  /** Share of the person's memberships that would go, from 0 to 1. */
+  /** Share of the memberships that would go, from 0 to 1: of the person's or, for a whole resync, of the source's. */
   maxShare: number
 }
 
@@ -26,5 +26,26 @@ export function guardPlan(plan: Plan, memberships: number, limits: GuardLimits, 
   const removals = plan.remove.length
   const tooMuch = removals >= limits.minRemovals && removals >= memberships * limits.maxShare
   if (!tooMuch || removals <= approved) return { plan, held: 0 }
+  return { plan: { ...plan, remove: [] }, held: removals }
+}
+
+/** What a resync has done so far to the people of its source, counted before a plan of it is applied. */
+export type ResyncSoFar = {
+  /** Memberships removed. */
+  removed: number
+  /** Memberships of origin `entra` that the source's people have. */
+  memberships: number
+}
+
+/**
+ * Pure. Holds the removals of one plan where they and those its resync has made before reach both limits together: a few
+ * groups taken from everybody. The share is of what there was before the resync removed anything.
+ */
+export function guardResync(plan: Plan, soFar: ResyncSoFar, limits: GuardLimits, approved = 0): Guarded {
+  const removals = plan.remove.length
+  const removed = soFar.removed + removals
+  const all = soFar.removed + soFar.memberships
+  const tooMuch = removed >= limits.minRemovals && removed >= all * limits.maxShare
+  if (removals === 0 || !tooMuch || removals <= approved) return { plan, held: 0 }
   return { plan: { ...plan, remove: [] }, held: removals }
 }

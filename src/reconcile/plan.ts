@@ -25,11 +25,18 @@ export type Plan = {
 const labelsOfText = ['displayName', 'description', 'mail'] as const
 const labelsOfFlag = ['securityEnabled', 'mailEnabled'] as const
 
+const none: ReadonlySet<string> = new Set()
+
 /**
  * Pure: what must be written so that the stored memberships equal the remote ones. Made again from what its writing
- * leaves behind, it is empty.
+ * leaves behind, it is empty. A remote membership in `unknown` (object ids) is kept where it is stored and not added
+ * where it isn't.
  */
-export function planReconcile(remote: readonly RemoteMembership[], stored: Stored): Plan {
+export function planReconcile(
+  remote: readonly RemoteMembership[],
+  stored: Stored,
+  unknown: ReadonlySet<string> = none,
+): Plan {
   const members = byObjectId(stored.members)
   const others = byObjectId(stored.others)
   const plan: Plan = { create: [], update: [], add: [], remove: [] }
@@ -38,6 +45,7 @@ export function planReconcile(remote: readonly RemoteMembership[], stored: Store
     const { objectId } = membership
     if (seen.has(objectId)) continue
     seen.add(objectId)
+    if (unknown.has(objectId) && !members.has(objectId)) continue
     const other = others.get(objectId)
     const row = members.get(objectId) ?? other
     if (row === undefined) {

@@ -1,50 +1,73 @@
 import type { Database } from '../../db/client.ts'
 import { applyWrites, loadStored, touchUnchanged, type Read, type Written } from '../../db/memberships.ts'
+import { findResyncSoFar } from '../../db/resyncs.ts'
 import { approvedRemovals, type Run } from '../../db/sync-runs.ts'
 import { SyncError } from '../errors.ts'
 import type { Snapshot } from '../snapshot.ts'
 import { databaseFailure } from '../database-failure.ts'
-import { digestOf } from './digest.ts'
-import { guardPlan, type Guarded, type GuardLimits } from './guard.ts'
-import { planReconcile, type Plan } from './plan.ts'
+import { digestOf, filteredDigest } from './digest.ts'
+import { sift, type GroupFilter, type Sifted } from './filter.ts'
+import { guardPlan, guardResync, type Guarded, type GuardLimits } from './guard.ts'
+import { planReconcile, type Plan, type Stored } from './plan.ts'
 
 /** The stored user whose memberships were read, and the tenant whose groups are theirs to have. */
 export type Subject = { userId: string; tenantId: string }
+
+/** What a source's configuration says about applying. */
+export type Rules = {
+  guard: GuardLimits
+  /** For all runs of one resync together; left out, only the guard of each person counts. */
+  resyncGuard?: GuardLimits | undefined
+  /** Left out, every group is kept. */
+  filter?: GroupFilter | undefined
+}
 
 export type Counts = Omit<Written, 'outcome'> & {
   /** Groups in the snapshot. */
   remote: number
   /** Removals the guard held back. */
   held: number
+  /** Groups in the snapshot that the filter keeps out. */
+  filtered: number
+  /** Groups in the snapshot of which Graph didn't tell what the filter asks for. */
+  unknown: number
 }
 
-export type Reconciled = { outcome: 'applied' | 'unchanged' | 'stale' | 'held'; counts: Counts }
+export type Reconciled = {
+  outcome: 'applied' | 'unchanged' | 'stale' | 'held'
+  counts: Counts
+  /** Ids of the groups that the person left because Graph doesn't list them any more. */
+  left: readonly string[]
+}
 
 /** Another run of the same user must get in between this often for a plan to fail; the queue allows one at a time. */
 const plans = 20
 
 /**
  * Brings a user's stored memberships to a snapshot and records the run, all in one transaction or not at all. One
- * statement for an unchanged user, three otherwise, whatever the number of groups. Anything the database throws
- * becomes `database_failed`, free of parameters.
+ * statement for an unchanged user, three otherwise, whatever the number of groups; up to two more where removals may have
+ * to be held. Anything the database throws becomes `database_failed`, free of parameters.
  */
 export async function reconcile(
   db: Database,
   subject: Subject,
   snapshot: Snapshot,
   run: Run,
-  limits: GuardLimits,
+  rules: Rules,
 ): Promise<Reconciled> {
+  const { filter } = rules
+  const sifted = sift(snapshot.memberships, filter)
+  const digest = digestOf(sifted.memberships)
   const read = {
     ...subject,
     beganAt: snapshot.beganAt,
-    digest: digestOf(snapshot.memberships),
+    digest: filter ? filteredDigest(digest, filter.fingerprint) : digest,
     remote: snapshot.memberships.length,
     run: { ...run, graphRequestId: run.graphRequestId ?? snapshot.requestId },
   }
   try {
     for (let attempt = 1; attempt <= plans; attempt += 1) {
-      const reconciled = await attemptReconcile(db, snapshot, read, limits)
+      const reconciled = await attemptReconcile(db, snapshot, sifted, read, rules)
       if (reconciled) return reconciled
     }
   } catch (thrown) {
@@ -57,42 +80,65 @@ export async function reconcile(
 async function attemptReconcile(
   db: Database,
   snapshot: Snapshot,
+  sifted: Sifted,
   read: Read,
-  limits: GuardLimits,
+  rules: Rules,
 ): Promise<Reconciled | undefined> {
   const outcome = await touchUnchanged(db, read)
   if (outcome === undefined) throw userUnknown()
+  const seen = { remote: read.remote, filtered: sifted.out, unknown: sifted.unknown.size }
   if (outcome !== 'changed') {
-    return {
-      outcome,
-      counts: { remote: read.remote, groupsCreated: 0, groupsUpdated: 0, added: 0, removed: 0, held: 0 },
-    }
+    const nothing = { groupsCreated: 0, groupsUpdated: 0, added: 0, removed: 0, held: 0 }
+    return { outcome, counts: { ...seen, ...nothing }, left: [] }
   }
   const stored = await loadStored(
     db,
     read,
-    snapshot.memberships.map(({ objectId }) => objectId),
+    sifted.memberships.map(({ objectId }) => objectId),
   )
   if (!stored) throw userUnknown()
-  const plan = planReconcile(snapshot.memberships, stored)
-  const guarded = await guard(db, read.userId, plan, stored.members.length, limits)
+  const plan = planReconcile(sifted.memberships, stored, sifted.unknown)
+  const guarded = await guard(db, read, plan, stored.members.length, rules)
   const written = await applyWrites(db, read, stored.basis, { ...guarded.plan, held: guarded.held })
   if (!written) return undefined
   const { outcome: end, ...counts } = written
-  return { outcome: end, counts: { remote: read.remote, ...counts, held: guarded.held } }
+  return {
+    outcome: end,
+    counts: { ...seen, ...counts, held: guarded.held },
+    left: unlisted(guarded.plan, stored, snapshot),
+  }
 }
 
-/** Approvals are looked up only where the guard would hold something. */
+/** A resync is looked up only where one of its plans removes, approvals only where something would be held. */
 async function guard(
   db: Database,
-  userId: string,
+  { userId, tenantId, run: { resyncId } }: Read,
   plan: Plan,
   memberships: number,
-  limits: GuardLimits,
+  { guard: limits, resyncGuard }: Rules,
 ): Promise<Guarded> {
-  const guarded = guardPlan(plan, memberships, limits)
-  if (guarded.held === 0) return guarded
-  return guardPlan(plan, memberships, limits, await approvedRemovals(db, userId))
+  const removals = plan.remove.length
+  const soFar =
+    resyncId !== undefined && resyncGuard && removals > 0
+      ? await findResyncSoFar(db, { resyncId, tenantId, countFrom: resyncGuard.minRemovals - removals })
+      : undefined
+  const decide = (approved: number): Guarded => {
+    const guarded = guardPlan(plan, memberships, limits, approved)
+    if (guarded.held > 0 || !soFar || !resyncGuard) return guarded
+    return guardResync(plan, soFar, resyncGuard, approved)
+  }
+  const guarded = decide(0)
+  return guarded.held === 0 ? guarded : decide(await approvedRemovals(db, userId))
+}
+
+/** What is removed though Graph lists it is removed by the filter: that group exists. */
+function unlisted(plan: Plan, stored: Stored, snapshot: Snapshot): string[] {
+  if (plan.remove.length === 0) return []
+  const listed = new Set(snapshot.memberships.map(({ objectId }) => objectId))
+  const removed = new Set(plan.remove)
+  return stored.members
+    .filter(({ id, objectId }) => removed.has(id) && !listed.has(objectId))
+    .map(({ id }) => id)
 }
 
 function userUnknown(): SyncError {

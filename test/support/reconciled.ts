@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Database } from '../../db/client.ts'
 import { noGuard } from '../../src/reconcile/guard.ts'
-import { reconcile, type Reconciled, type Subject } from '../../src/reconcile/reconcile.ts'
+import { reconcile, type Reconciled, type Rules, type Subject } from '../../src/reconcile/reconcile.ts'
 import type { RemoteMembership } from '../../src/snapshot.ts'
 
 let ticks = 0
@@ -12,17 +12,18 @@ export function nextMoment(): string {
   return `2026-05-01T08:00:00.${`${ticks}`.padStart(6, '0')}Z`
 }
 
-export type SyncOptions = { beganAt?: string; runId?: string }
+export type SyncOptions = { beganAt?: string; runId?: string; resyncId?: string; rules?: Partial<Rules> }
 
 /** Reconciles a user with what was read, by a run of its own. */
 export async function sync(
   db: Database,
   subject: Subject,
   memberships: readonly RemoteMembership[],
-  { beganAt = nextMoment(), runId = randomUUID() }: SyncOptions = {},
+  { beganAt = nextMoment(), runId = randomUUID(), resyncId, rules }: SyncOptions = {},
 ): Promise<Reconciled> {
-  const run = { id: runId, source: 'entra-id', cause: 'login' as const, startedAt: beganAt }
-  return await reconcile(db, subject, { beganAt, memberships, requestId: 'graph-request' }, run, noGuard)
+  const run = { id: runId, source: 'entra-id', cause: 'login' as const, startedAt: beganAt, resyncId }
+  const snapshot = { beganAt, memberships, requestId: 'graph-request' }
+  return await reconcile(db, subject, snapshot, run, { guard: noGuard, ...rules })
 }
 
 /** Object ids of the groups a user is in, sorted. */
