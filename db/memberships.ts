@@ -165,13 +165,15 @@ export type Written = {
 /**
  * One statement, so one transaction: groups, memberships, change log, user and run. Returns what it really did, or
  * undefined, having changed nothing, where the user's row is no longer what the plan was made from or is that of a newer
- * read. The first read of a user is `applied` even if it finds
- * nothing to write: now it is known.
+ * read, or where a group to join has been marked deleted since, by an older proof than the read. The first read of a user
+ * is `applied` even if it finds nothing to write: now it is known.
  *
  * - The user's row is locked first, and only against other runs: an insert that refers to it doesn't wait.
  * - Groups are written in the order of their object ids, new and changed ones together, so that two people who sign in
  *   at once to the same groups can't wait for each other in a circle. `do update` gives a row back also where somebody
  *   else has just made the group, which neither `do nothing` nor a select of this statement could see.
+ * - A group that was proven deleted after the read had begun isn't joined, and the digest isn't kept, so that the next
+ *   read is compared in full. `for key share` also sees a deletion that commits while this waits for it.
  */
 export async function applyWrites(
   db: Database,
@@ -181,6 +183,8 @@ export async function applyWrites(
 ): Promise<Written | undefined> {
   const { userId, tenantId, beganAt, run } = read
   const held = writes.held ?? 0
+  const updated = new Set(writes.update.map(({ id }) => id))
+  const join = writes.add.filter((id) => !updated.has(id))
   const sql = db.$client
   const [row] = await sql<Written[]>`
     with person as materialized (
@@ -190,26 +194,33 @@ export async function applyWrites(
         and membership_digest is not distinct from ${basis.digest}
         and (snapshot_at is null or snapshot_at <= ${beganAt}::timestamptz)
       for no key update
+    ), known as materialized (
+      select g.id, g.deleted_at from person cross join groups g
+      where g.id = any(${uuids(join)}::text::uuid[])
+      for key share of g
+    ), ready as materialized (
+      select id from person where not exists (select from known where deleted_at <= ${beganAt}::timestamptz)
     ), written as (
       insert into groups as g (tenant_id, object_id, display_name, description, mail, security_enabled, mail_enabled,
         group_types, first_seen_at, last_seen_at)
       select ${tenantId}, r.object_id, r.display_name, r.description, r.mail, r.security_enabled::boolean,
         r.mail_enabled::boolean, r.group_types::text[], ${beganAt}::timestamptz, ${beganAt}::timestamptz
-      from person cross join ${labelRows(db, [...writes.create, ...writes.update])}
+      from ready cross join ${labelRows(db, [...writes.create, ...writes.update])}
       order by r.object_id collate "C"
       on conflict (tenant_id, object_id) do update set
         ${labelsOfNewest(db)}, last_seen_at = greatest(g.last_seen_at, excluded.last_seen_at),
         deleted_at = case when g.deleted_at > excluded.last_seen_at then g.deleted_at end
-      returning g.id, g.xmax = 0 as created, g.last_seen_at = ${beganAt}::timestamptz as newest
+      returning g.id, g.xmax = 0 as created, g.last_seen_at = ${beganAt}::timestamptz as newest,
+        g.deleted_at is null as open
     ), added as (
       insert into memberships (user_id, group_id, origin, run_id)
-      select person.id, joined.id, 'entra', ${run.id}::uuid
-      from person cross join (select id from written union all select unnest(${uuids(writes.add)}::text::uuid[])) joined
+      select ready.id, joined.id, 'entra', ${run.id}::uuid
+      from ready cross join (select id from written where open union all select id from known where deleted_at is null) joined
       on conflict (user_id, group_id, origin) do nothing
       returning group_id
     ), removed as (
       delete from memberships m
-      where exists (select from person) and m.user_id = ${userId} and m.origin = 'entra'
+      where exists (select from ready) and m.user_id = ${userId} and m.origin = 'entra'
         and m.group_id = any(${uuids(writes.remove)}::text::uuid[])
       returning m.group_id
     ), logged as (
@@ -219,25 +230,28 @@ export async function applyWrites(
       select ${userId}::uuid, group_id, 'entra', 'removed', ${run.id}::uuid from removed
     ), done as materialized (
       select (select count(*) from written where created)::int as created,
-        (select count(*) from written w join unnest(${uuids(writes.update.map(({ id }) => id))}::text::uuid[]) known
-          on known = w.id where not w.created and w.newest)::int as updated,
+        (select count(*) from written w join unnest(${uuids([...updated])}::text::uuid[]) stored
+          on stored = w.id where not w.created and w.newest)::int as updated,
         (select count(*) from added)::int as added,
-        (select count(*) from removed)::int as removed
+        (select count(*) from removed)::int as removed,
+        exists (select from known where deleted_at is not null)
+          or exists (select from written where not open) as skipped
     ), settled as (
-      update users u set snapshot_at = ${beganAt}, membership_digest = ${held > 0 ? null : read.digest},
+      update users u set snapshot_at = ${beganAt},
+        membership_digest = case when ${held > 0} or done.skipped then null else ${read.digest} end,
         last_synced_at = case when ${held > 0} then u.last_synced_at else clock_timestamp() end,
         sync_state = ${held > 0 ? 'held' : 'synced'}
-      from person where u.id = person.id
+      from ready cross join done where u.id = ready.id
     )
     insert into sync_runs (id, user_id, source, cause, resync_id, started_at, outcome, graph_request_id, remote_count,
       groups_created, groups_updated, added, removed, held)
-    select ${run.id}::uuid, person.id, ${run.source}, ${run.cause}, ${run.resyncId ?? null}::uuid,
+    select ${run.id}::uuid, ready.id, ${run.source}, ${run.cause}, ${run.resyncId ?? null}::uuid,
       ${run.startedAt}::timestamptz,
       case when ${held > 0} then 'held' when done.created + done.updated + done.added + done.removed > 0 or ${basis.snapshotAt}::timestamptz is null
         then 'applied' else 'unchanged' end,
       ${run.graphRequestId ?? null}, ${read.remote}, done.created, done.updated, done.added, done.removed,
       ${held}::integer
-    from person cross join done
+    from ready cross join done
     returning outcome, groups_created as "groupsCreated", groups_updated as "groupsUpdated", added, removed`
   return row
 }

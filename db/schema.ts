@@ -43,7 +43,7 @@ export const users = pgTable(
     lastSyncedAt: at('last_synced_at'),
     /** When the read behind the memberships stored now began: the newest wins. */
     snapshotAt: at('snapshot_at'),
-    /** Digest of the remote memberships stored now; equal digest = nothing to write. */
+    /** Digest of the remote memberships stored now; equal digest = nothing to write. Null or `void …` equals none. */
     membershipDigest: text('membership_digest'),
     syncState: text('sync_state').notNull().default('never'),
     createdAt: at('created_at').notNull().defaultNow(),

@@ -4,6 +4,7 @@ import { recordRun } from '../db/sync-runs.ts'
 import { findSyncSubject, type SyncSubject } from '../db/sync-subjects.ts'
 import { databaseNow } from '../db/wave.ts'
 import { databaseFailure } from './database-failure.ts'
+import { noticeDeletions, type Deletions } from './deletions.ts'
 import { AccessDenied, SyncError, Throttled, TokenRejected } from './errors.ts'
 import type { GraphClient, GraphPriority } from './graph/client.ts'
 import { readMemberships } from './graph/memberships.ts'
@@ -52,6 +53,8 @@ export type SyncEnd = {
   run: SyncRun
   outcome: Reconciled['outcome'] | 'needs_login' | 'denied'
   counts?: Reconciled['counts']
+  /** Of the groups the person left, which are gone for everybody; undefined where nothing was to be asked. */
+  deletions?: Deletions | undefined
   error?: SyncError
 }
 
@@ -83,7 +86,7 @@ export async function syncUser(
     const snapshot = await withinBudget(parts, job, attempt, async (turn) => {
       return await readRemote(parts, job, subject, { ...turn, signal: attempt.signal })
     })
-    const { outcome, counts } = await reconcile(
+    const { outcome, counts, left } = await reconcile(
       parts.db,
       subject,
       snapshot,
@@ -94,7 +97,14 @@ export async function syncUser(
       },
       parts.rules,
     )
-    return { run, outcome, counts }
+    const deletions = await noticeDeletions(parts, left, run, async () =>
+      parts.openGraph(
+        await parts.accessTokenOf({ ...subject, source: job.source }),
+        priorityOf(job),
+        attempt.signal,
+      ),
+    )
+    return { run, outcome, counts, deletions }
   } catch (thrown) {
     return await endWithout(parts.db, job, run, databaseFailure(thrown), attempt)
   }

@@ -5,6 +5,7 @@ import { applyWrites, loadStored } from '../db/memberships.ts'
 import { listRuns } from '../db/sync-runs.ts'
 import { planReconcile } from '../src/reconcile/plan.ts'
 import { createTestDatabase, type TestDatabase } from './support/database.ts'
+import { waitForWaiter } from './support/locks.ts'
 import { changesOf, groupRow, groupsOf, nextMoment, replay, sync } from './support/reconciled.ts'
 import { remoteGroup } from './support/remote-memberships.ts'
 import { insertUser } from './support/users.ts'
@@ -83,7 +84,7 @@ test('a plan made from what has changed meanwhile is made again', async () => {
   await db.$client.begin(async (sql) => {
     await sql`select from users where id = ${user.userId} for no key update`
     pending = sync(db, user, [kept, late], { beganAt: later })
-    await waitForWaiter()
+    await waitForWaiter(db)
     const [group] = await sql<{ id: string }[]>`
       insert into groups (tenant_id, object_id) values (${user.tenantId}, ${meanwhile.objectId}) returning id`
     await sql`insert into memberships (user_id, group_id, origin)
@@ -121,7 +122,7 @@ test('a plan that waits while a newer snapshot is applied ends as stale', async 
   await db.$client.begin(async (sql) => {
     await sql`select from users where id = ${user.userId} for no key update`
     pending = sync(db, user, [remoteGroup()], { beganAt: older })
-    await waitForWaiter()
+    await waitForWaiter(db)
     await sql`update users set snapshot_at = ${newer}, membership_digest = 'newer' where id = ${user.userId}`
   })
   expect(await pending).toMatchObject({ outcome: 'stale' })
@@ -140,7 +141,7 @@ test('a label told by a newer read while an older one waits for the row is kept'
     await sql`update groups set display_name = 'Newest name', last_seen_at = ${newer} where id = ${id}`
     const told = { ...group, displayName: 'Older name', mail: 'told@contoso.example' }
     pending = sync(db, user, [told], { beganAt: older })
-    await waitForWaiter()
+    await waitForWaiter(db)
   })
   expect(await pending).toMatchObject({ counts: { added: 1, groupsUpdated: 0 } })
   const row = { id, displayName: 'Newest name', mail: 'told@contoso.example' }
@@ -155,18 +156,9 @@ test('a running reconcile does not hold up what only refers to its user', async 
   await db.$client.begin(async (sql) => {
     await sql`update groups set mail = null where object_id = ${group.objectId}`
     pending = sync(db, user, [{ ...group, mail: 'other@contoso.example' }])
-    await waitForWaiter()
+    await waitForWaiter(db)
     await db.$client`insert into login_events (source, tenant_id, user_id)
       values ('entra-id', ${user.tenantId}, ${user.userId})`
   })
   expect(await pending).toMatchObject({ outcome: 'applied' })
 })
-
-/** Until a statement of ours waits for a lock. */
-async function waitForWaiter(): Promise<void> {
-  for (;;) {
-    const waiting = await db.$client`select from pg_stat_activity
-      where datname = current_database() and wait_event_type = 'Lock'`
-    if (waiting.length > 0) return
-  }
-}

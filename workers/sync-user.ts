@@ -19,13 +19,16 @@ export function createSyncUserProcessor(parts: SyncParts, log: Log): SyncProcess
     try {
       const payload = parseSyncUserJob(job.data)
       const wait = waitOf(job)
-      const { run, outcome, counts, error } = await syncUser(parts, payload, {
+      const { run, outcome, counts, deletions, error } = await syncUser(parts, payload, {
         signal,
         slot: wait?.slot,
         waitedMs: wait ? Date.now() - wait.since : 0,
         isRetried: ({ code }) => decisions[code] === 'retry' && !isLastAttempt(job),
       })
-      log.info({ ...facts(), runId: run.id, outcome, ...counts, ...reason(error) }, 'sync run ended')
+      log.info(
+        { ...facts(), runId: run.id, outcome, ...counts, deletions, ...reason(error) },
+        'sync run ended',
+      )
       return { userId: run.userId, runId: run.id, outcome, startedAt: run.startedAt }
     } catch (thrown) {
       const jobError = await toJobError(thrown, job, token)
