@@ -153,8 +153,10 @@ describe('a sign-in', () => {
     world.simulator.tenant.addMember(own, ada ?? '')
     await login(ada ?? '')
     world.simulator.tenant.deleteGroup(own)
+    world.simulator.requests.clear()
     expect(await login(ada ?? '')).toMatchObject({ outcome: 'applied' })
-    expect(asked()).toHaveLength(0)
+    expect(world.simulator.requests.all({ path: /\$batch$/ })).toHaveLength(1)
+    expect(ended()).not.toContain('deletions')
   })
 
   test.for([

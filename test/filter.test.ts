@@ -20,35 +20,41 @@ function judge(rules: FilterRules, membership: RemoteMembership) {
 }
 
 describe('a group', () => {
-  test.for<[string, FilterRules, RemoteMembership, string]>([
-    ['security-enabled', { securityEnabled: true }, group, 'in'],
-    ['not security-enabled', { securityEnabled: true }, unified, 'out'],
-    ['of Microsoft 365, wanted alone', { unified: 'only' }, unified, 'in'],
-    ['not of Microsoft 365, where those are wanted alone', { unified: 'only' }, group, 'out'],
-    ['of Microsoft 365, excluded', { unified: 'exclude' }, unified, 'out'],
-    ['not of Microsoft 365, where those are excluded', { unified: 'exclude' }, group, 'in'],
-    ['on the list', { ids: [group.objectId] }, group, 'in'],
-    ['not on the list', { ids: [unified.objectId] }, group, 'out'],
-    ['whose name matches', { names: names('^app-') }, group, 'in'],
-    ['whose name matches in other letters of the script', { names: names('ÉRIÉ r') }, group, 'in'],
-    ['whose name does not match', { names: names('^readers') }, group, 'out'],
-    ['whose name matches what is excluded', { excludeNames: names('READERS$') }, group, 'out'],
-    ['whose name does not match what is excluded', { excludeNames: names('^readers') }, group, 'in'],
-    ['that passes one rule and fails another', { unified: 'exclude', ids: [] }, group, 'out'],
+  test.for<[string, string, FilterRules, RemoteMembership]>([
+    ['security-enabled', 'in', { securityEnabled: true }, group],
+    ['not security-enabled', 'out', { securityEnabled: true }, unified],
+    ['of Microsoft 365, wanted alone', 'in', { unified: 'only' }, unified],
+    ['not of Microsoft 365, where those are wanted alone', 'out', { unified: 'only' }, group],
+    ['of Microsoft 365, excluded', 'out', { unified: 'exclude' }, unified],
+    ['not of Microsoft 365, where those are excluded', 'in', { unified: 'exclude' }, group],
+    ['on the list', 'in', { ids: [group.objectId] }, group],
+    ['not on the list', 'out', { ids: [unified.objectId] }, group],
+    ['whose name matches', 'in', { names: names('^app-') }, group],
+    ['whose name matches in other letters of the script', 'in', { names: names('ÉRIÉ r') }, group],
+    ['whose name does not match', 'out', { names: names('^readers') }, group],
+    ['whose name matches what is excluded', 'out', { excludeNames: names('READERS$') }, group],
+    ['whose name does not match what is excluded', 'in', { excludeNames: names('^readers') }, group],
+    ['that passes one rule and fails another', 'out', { unified: 'exclude', ids: [] }, group],
     [
       'without a name, where the name decides',
+      'unknown',
       { names: names('.') },
       { ...group, displayName: null },
-      'unknown',
     ],
-    ['with an empty name', { names: names('^$') }, { ...group, displayName: '' }, 'in'],
+    ['with an empty name', 'in', { names: names('^$') }, { ...group, displayName: '' }],
     [
       'with half a surrogate pair in its name',
+      'in',
       { names: names('x') },
       { ...group, displayName: '\ud800x' },
-      'in',
     ],
-  ])('%s is judged %s', ([, rules, membership, verdict]) => {
+    [
+      'that surely fails one rule and may fail another',
+      'out',
+      { securityEnabled: true, names: names('^other') },
+      { ...group, securityEnabled: null },
+    ],
+  ])('%s is judged %s', ([, verdict, rules, membership]) => {
     expect(judge(rules, membership)).toBe(verdict)
   })
 
@@ -143,6 +149,19 @@ describe('reconciling', () => {
       counts: { removed: 0, unknown: 1 },
     })
     expect(await sync(db, user, [], rules)).toMatchObject({ counts: { removed: 1 } })
+  })
+
+  test('a group that one filter could not judge is joined once another one can, though Graph tells the same', async () => {
+    await sync(db, user, [limited], under({ names: names('^app-') }))
+    expect(await groupsOf(db, user)).toEqual([])
+    await sync(db, user, [limited], under({ ids: [limited.objectId] }))
+    expect(await groupsOf(db, user)).toEqual([limited.objectId])
+  })
+
+  test('without a filter the digest that is stored is that of what Graph told', async () => {
+    await sync(db, user, [group])
+    const [row] = await db.$client`select membership_digest from users where id = ${user.userId}`
+    expect(row).toEqual({ membership_digest: digestOf([group]) })
   })
 
   test('what a filter removes goes through the guard', async () => {

@@ -97,22 +97,21 @@ test('a restored group comes back with the first who is read again, and each per
   expect(await sync(db, given(ben), [group])).toMatchObject({ outcome: 'unchanged' })
 })
 
-test('a read that began before the deletion was proven joins nobody, and the one after it is compared in full', async () => {
-  const [gone, other] = [remoteGroup(), remoteGroup()]
-  await sync(db, given(ada), [gone])
-  const older = nextMoment()
-  await markDeleted([gone.objectId])
-  expect(await sync(db, given(ben), [gone, other], { beganAt: older })).toMatchObject({
-    counts: { added: 1 },
-  })
-  expect(await groupsOf(db, given(ben))).toEqual([other.objectId])
-  expect(await groupRow(db, tenantId(), gone.objectId)).toMatchObject({ deleted: true })
-  expect(await sync(db, given(ben), [gone, other])).toMatchObject({
-    outcome: 'applied',
-    counts: { added: 1 },
-  })
-  expect(await groupRow(db, tenantId(), gone.objectId)).toMatchObject({ deleted: false })
-})
+test.each([{}, { mail: 'new@contoso.example' }])(
+  'a read that began before the deletion was proven, telling %o, joins nobody, and the one after it is compared in full',
+  async (changed) => {
+    const [gone, other] = [remoteGroup(), remoteGroup()]
+    await sync(db, given(ada), [gone])
+    const older = nextMoment()
+    await markDeleted([gone.objectId])
+    const told = [{ ...gone, ...changed }, other]
+    expect(await sync(db, given(ben), told, { beganAt: older })).toMatchObject({ counts: { added: 1 } })
+    expect(await groupsOf(db, given(ben))).toEqual([other.objectId])
+    expect(await groupRow(db, tenantId(), gone.objectId)).toMatchObject({ deleted: true })
+    expect(await sync(db, given(ben), told)).toMatchObject({ outcome: 'applied', counts: { added: 1 } })
+    expect(await groupRow(db, tenantId(), gone.objectId)).toMatchObject({ deleted: false })
+  },
+)
 
 test('a proof that is older than a read which lists the group changes nothing', async () => {
   const group = remoteGroup()
@@ -121,8 +120,12 @@ test('a proof that is older than a read which lists the group changes nothing', 
   await sync(db, given(ada), [group])
   expect(await markDeleted([group.objectId], { at })).toEqual({ groups: 0, memberships: 0 })
   const fresh = remoteGroup()
-  const before = nextMoment()
   await sync(db, given(ben), [fresh])
+  const before = nextMoment()
+  const reader = await insertUser(db, tenantId())
+  // Nobody who is in it now was read after the proof, but somebody was who has left it since.
+  await sync(db, reader, [{ ...fresh, mail: 'later@contoso.example' }])
+  await sync(db, reader, [])
   expect(await markDeleted([fresh.objectId], { at: before })).toEqual({ groups: 0, memberships: 0 })
   expect([...(await groupsOf(db, given(ada))), ...(await groupsOf(db, given(ben)))]).toEqual([
     group.objectId,
@@ -174,34 +177,74 @@ test('whoever joins while the deletion waits for the group leaves it too', async
   expect(row?.['membership_digest']).not.toBe('meanwhile')
 })
 
+test.each([
+  ['older', false, () => [nextMoment(), nextMoment()]],
+  ['newer', true, () => [nextMoment(), nextMoment()].toReversed()],
+] as const)(
+  'a person whose %s read waits for a group while it is being deleted joins it: %s',
+  async (...row) => {
+    const [, joined, moments] = row
+    const group = remoteGroup()
+    await sync(db, given(ada), [group])
+    const [beganAt, at] = moments()
+    let pending: Promise<unknown> | undefined
+    await db.$client.begin(async (sql) => {
+      await sql`delete from memberships where user_id = ${given(ada).userId}`
+      await sql`select from groups where object_id = ${group.objectId} for update`
+      pending = sync(db, given(ben), [group], { beganAt: given(beganAt) })
+      await waitForWaiter(db)
+      await sql`update groups set deleted_at = ${given(at)} where object_id = ${group.objectId}`
+    })
+    await pending
+    expect(await groupsOf(db, given(ben))).toEqual(joined ? [group.objectId] : [])
+    expect(await groupRow(db, tenantId(), group.objectId)).toMatchObject({ deleted: !joined })
+  },
+)
+
+test('a deletion that waits for a person holds no group, so that the person is not kept waiting for it', async () => {
+  const group = remoteGroup()
+  await sync(db, given(ada), [group])
+  let pending: Promise<unknown> | undefined
+  await db.$client.begin(async (sql) => {
+    await sql`select from users where id = ${given(ada).userId} for no key update`
+    pending = markDeleted([group.objectId])
+    await waitForWaiter(db)
+    await sql`update groups set mail = null where object_id = ${group.objectId}`
+  })
+  expect(await pending).toEqual({ groups: 1, memberships: 1 })
+})
+
 test.each([1, 2, 3, 4, 5, 6])(
   'deletions beside 30 sign-ins to the same groups: no circle of waiting, nobody left in a deleted group (%i)',
-  async () => {
+  async (round) => {
     const groups = Array.from({ length: 24 }, () => remoteGroup())
     const people = await Promise.all(Array.from({ length: 30 }, () => insertUser(db, tenantId())))
     for (const person of people.slice(0, 10)) await sync(db, person, groups.slice(0, 16))
     const times = people.map(() => nextMoment())
-    const [earlier, later] = [given(times[10]), given(times[20])]
+    // Every second time all reads are older than the proofs, so that each group goes.
+    const since = round % 2 === 0 ? 20 : people.length
+    const at = times[since] ?? nextMoment()
     const told = groups.map((group, index) =>
       index % 3 === 0 ? { ...group, mail: 'new@contoso.example' } : group,
     )
-    const leaving = ids(groups.slice(4, 14))
+    const leaving = groups.slice(4, 14)
     const signIns = people.map((person, index) =>
       sync(db, person, shuffled(told), { beganAt: given(times[index]) }),
     )
-    const deletions = [earlier, later, later].map((at) => markDeleted(shuffled(leaving), { at }))
+    const deletions = [1, 2, 3].map(() => markDeleted(shuffled(ids(leaving)), { at }))
     await Promise.all([...signIns, ...deletions])
+    const gone = await db.$client<{ objectId: string; members: number }[]>`
+      select g.object_id as "objectId", (select count(*) from memberships m where m.group_id = g.id)::int as members
+      from groups g where g.tenant_id = ${tenantId()} and g.deleted_at is not null order by 1`
+    expect(gone).toEqual(gone.map((group) => ({ ...group, members: 0 })))
+    const settled = since < people.length ? gone.map(({ objectId }) => objectId) : ids(leaving)
+    expect(gone.map(({ objectId }) => objectId)).toEqual(settled)
     for (const [index, person] of people.entries()) {
       const stored = await groupsOf(db, person)
       expect(replay(await changesOf(db, person))).toEqual(stored)
-      // What was read after the later proof stands; of older reads, what isn't deleted.
-      const least = index > 20 ? groups : groups.filter(({ objectId }) => !leaving.includes(objectId))
+      const least = index > since ? groups : groups.filter((group) => !leaving.includes(group))
       expect(stored).toEqual(expect.arrayContaining(ids(least)))
     }
-    const left = await db.$client`
-      select from memberships m join groups g on g.id = m.group_id
-      where g.tenant_id = ${tenantId()} and g.deleted_at is not null`
-    expect(left).toHaveLength(0)
   },
 )
 
