@@ -3,6 +3,7 @@ import { findSharedGroups, markGroupsDeleted } from '../db/groups.ts'
 import { databaseFailure } from './database-failure.ts'
 import type { SyncError } from './errors.ts'
 import type { GraphClient } from './graph/client.ts'
+import type { GraphUsage } from './graph/usage.ts'
 import { maxGroupsAsked, readDeletedGroups } from './graph/groups.ts'
 
 export type Deletions = {
@@ -24,7 +25,11 @@ export async function noticeDeletions(
   { db, tenantId }: { db: Database; tenantId: string },
   groupIds: readonly string[],
   run: { id: string },
-  openGraph: () => Promise<GraphClient>,
+  ask: {
+    openGraph: () => Promise<GraphClient>
+    /** Told what the question has cost. */
+    settle: (usage: GraphUsage) => Promise<void>
+  },
 ): Promise<Deletions | undefined> {
   if (groupIds.length === 0) return undefined
   let asked = 0
@@ -32,7 +37,9 @@ export async function noticeDeletions(
     const shared = await findSharedGroups(db, groupIds, maxGroupsAsked)
     asked = shared.objectIds.length
     if (asked === 0) return undefined
-    const objectIds = await readDeletedGroups(await openGraph(), shared.objectIds)
+    const graph = await ask.openGraph()
+    const objectIds = await readDeletedGroups(graph, shared.objectIds)
+    await ask.settle(graph.usage())
     return { asked, ...(await markGroupsDeleted(db, { tenantId, objectIds, at: shared.now, run })) }
   } catch (thrown) {
     return { asked, groups: 0, memberships: 0, failed: databaseFailure(thrown).code }

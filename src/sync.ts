@@ -97,13 +97,13 @@ export async function syncUser(
       },
       parts.rules,
     )
-    const deletions = await noticeDeletions(parts, left, run, async () =>
-      parts.openGraph(
-        await parts.accessTokenOf({ ...subject, source: job.source }),
-        priorityOf(job),
-        attempt.signal,
-      ),
-    )
+    const deletions = await noticeDeletions(parts, left, run, {
+      openGraph: async () => {
+        const accessToken = await parts.accessTokenOf({ ...subject, source: job.source })
+        return parts.openGraph(accessToken, priorityOf(job), attempt.signal)
+      },
+      settle: async (usage) => await parts.budget.settle(priorityOf(job), usage, 0),
+    })
     return { run, outcome, counts, deletions }
   } catch (thrown) {
     return await endWithout(parts.db, job, run, databaseFailure(thrown), attempt)

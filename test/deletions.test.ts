@@ -181,8 +181,14 @@ describe('a sign-in', () => {
 
   test('whose database fails on the deletion is no failure either', async () => {
     const closed = { db: world.db, tenantId: world.simulator.tenant.id }
-    const end = await noticeDeletions(closed, ['no id'], { id: randomUUID() }, () =>
-      Promise.reject(new Error()),
+    const end = await noticeDeletions(
+      closed,
+      ['no id'],
+      { id: randomUUID() },
+      {
+        openGraph: () => Promise.reject(new Error()),
+        settle: async () => undefined,
+      },
     )
     expect(end).toMatchObject({ asked: 0, failed: 'database_failed' })
   })

@@ -194,6 +194,23 @@ test('a Redis that may evict keys is refused with the way out, unless told other
   await expect(backend.prepare({ allowEviction: true })).resolves.toBeUndefined()
 })
 
+test('a Redis that wants another password is a wrong QUEUE_URL, and the password is not repeated', async () => {
+  const server = await startRedisServer(['--requirepass', 'right'])
+  if (!server) return
+  closers.push(server.stop)
+  const wrong = `redis://:wrong-one@${new URL(server.url).host}`
+  for (const [url, code] of [
+    [wrong, 'WRONGPASS'],
+    [server.url, 'NOAUTH'],
+  ] as const) {
+    const backend = await openQueueBackend({ url, use: 'worker' })
+    closers.push(backend.close)
+    const prepared = backend.prepare()
+    await expect(prepared).rejects.toThrow(new RegExp(`^QUEUE_URL: Redis refuses \\(${code}\\)`))
+    await expect(prepared).rejects.not.toThrow(/wrong-one/)
+  }
+})
+
 test('a queue that takes the connection and then hangs is given up in time', async () => {
   const server = await startRedisServer()
   if (!server) return

@@ -29,8 +29,11 @@ export type TenantBudget = {
    * @throws {Throttled} with the slot to show then, where the tenant's units are used up for now.
    */
   takeTurn: (turn: { priority: GraphPriority; slot?: Slot | undefined }) => Promise<string>
-  /** Tells what a read really cost, and how near to its limit Graph says the tenant is. Says nothing if all was as expected. */
-  settle: (priority: GraphPriority, usage: GraphUsage) => Promise<void>
+  /**
+   * Tells what requests really cost beyond the units taken for them, {@link unitsOfRead} for a turn, and how near to its
+   * limit Graph says the tenant is. Writes nothing if all was as expected.
+   */
+  settle: (priority: GraphPriority, usage: GraphUsage, taken?: number) => Promise<void>
   /** Graph asked for a pause: nobody asks this tenant before it is over. The error to throw, with a slot after the pause. */
   pause: (priority: GraphPriority, asked: Throttled) => Promise<Throttled>
   /** How it stands, for who watches. */
@@ -65,8 +68,8 @@ export function createTenantBudget(parts: {
       }
       return promised.now
     },
-    settle: async (priority, usage) => {
-      const units = usage.units - unitsOfRead
+    settle: async (priority, usage, taken = unitsOfRead) => {
+      const units = usage.units - taken
       const pace = paceFor(usage.limitShare)
       if (units !== 0 || pace < 1) await settleUnits(db, key, budget, { units, priority, pace })
     },

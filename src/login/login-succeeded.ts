@@ -102,13 +102,14 @@ async function runWithin(parts: LoginParts, event: StoredLoginEvent, ms: number)
   const listening = parts.listen((userId) => {
     if (userId === event.userId) look.resolve()
   })
-  const ready = await within(Math.min(ms, listenWithinMs), listening)
-  await parts.enqueue(event)
+  await within(Math.min(ms, listenWithinMs), listening)
+  const taken = await parts.enqueue(event)
   try {
     for (;;) {
       const run = await findRunSince(parts.db, event.userId, event.receivedAt)
       const ended = run?.retried ? undefined : run
-      if (ended || !ready || timeUp.aborted) return ended
+      // A queue that didn't take the event gets it later from a relay: nothing that is worth waiting for.
+      if (ended || !taken || timeUp.aborted) return ended
       await within(lookEveryMs, look.promise)
       look = Promise.withResolvers()
     }

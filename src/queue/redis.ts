@@ -21,15 +21,26 @@ export function openRedis(url: string, use: ConnectionUse): Redis {
 /**
  * Refuses a Redis that may evict keys: BullMQ's locks carry a time to live, so the volatile policies lose jobs and the
  * allkeys ones lose anything.
- * @throws {ConfigInvalid} naming the policy and the command that changes it.
+ * @throws {ConfigInvalid} naming the policy and the command that changes it; or what Redis refuses us for.
  */
 export async function refuseEviction(redis: Redis): Promise<void> {
-  const policy = /^maxmemory_policy:(\S+)/m.exec(await redis.info('memory'))?.[1]
+  const memory = await redis.info('memory').catch(refused)
+  const policy = /^maxmemory_policy:(\S+)/m.exec(memory)?.[1]
   if (policy === undefined || policy === 'noeviction') return
   throw new ConfigInvalid([
     {
       setting: 'QUEUE_URL',
       message: `this Redis has maxmemory-policy ${policy} and may drop queued jobs; set "maxmemory-policy noeviction" there, or REDIS_ALLOW_EVICTION=true to start all the same`,
     },
+  ])
+}
+
+/** The first word of an error is Redis's code for it (RESP specification, simple errors). */
+function refused(error: unknown): never {
+  const code =
+    error instanceof Error && error.name === 'ReplyError' ? /^[A-Z]+/.exec(error.message)?.[0] : undefined
+  if (code === undefined) throw error
+  throw new ConfigInvalid([
+    { setting: 'QUEUE_URL', message: `Redis refuses (${code}): check the user and the password in the URL` },
   ])
 }

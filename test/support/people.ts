@@ -1,4 +1,6 @@
 import { afterEach } from 'vitest'
+import { findRunSince } from '../../db/sync-runs.ts'
+import type { LoginResult } from '../../src/login/signed-in-user.ts'
 import { openWorld, type World, type WorldOptions } from './world.ts'
 
 /** A world a test opens for itself, closed after it, and what tests do with the people in it. */
@@ -37,8 +39,19 @@ export function givenWorld() {
     }
   }
 
-  const login = async (objectId: string, tokensOf?: string) =>
-    await world.context.loginSucceeded(await signedIn(objectId, tokensOf), { waitUpToMs: 20_000 })
+  /** How the run after a sign-in ended, however long that takes on a busy machine. */
+  async function login(objectId: string, tokensOf?: string): Promise<LoginResult> {
+    const event = await signedIn(objectId, tokensOf)
+    const result = await world.context.loginSucceeded(event, { waitUpToMs: 20_000 })
+    if (result.outcome !== 'pending') return result
+    const [stored] = await world.db.$client<{ userId: string; receivedAt: string }[]>`
+      select user_id as "userId", received_at as "receivedAt" from login_events where id = ${result.eventId}`
+    for (;;) {
+      const run = await findRunSince(world.db, stored!.userId, stored!.receivedAt)
+      if (run && !run.retried) return { eventId: result.eventId, outcome: run.outcome, runId: run.id }
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
 
   function personIn(count: number): string {
     const { tenant } = world.simulator
