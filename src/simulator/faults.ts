@@ -1,4 +1,5 @@
-import type { Delivery, HttpAnswer, Origin } from './http.ts'
+import type { Delivery } from './delivery.ts'
+import type { HttpAnswer, Origin } from './http.ts'
 import { throttledInner } from './graph-api/errors.ts'
 import { pathMatches } from './request-log.ts'
 
@@ -15,7 +16,7 @@ export type FaultTarget = {
 
 /**
  * What goes wrong. With `status` the answer is made up and nothing is carried out; without it the true answer is
- * made, then changed. `times` defaults to 1. Inner requests of a batch honour status, headers, body and rewrite.
+ * made, then changed. `times` defaults to 1. Inner requests of a batch honour all but how an answer is delivered.
  */
 export type Fault = Delivery & {
   on?: FaultTarget
@@ -23,8 +24,10 @@ export type Fault = Delivery & {
   status?: number
   headers?: Readonly<Record<string, string>>
   body?: string | object
-  /** Changes the parsed JSON body, for answers that are well-formed and wrong: foreign links, missing members. */
-  rewrite?: (body: unknown) => unknown
+  /** Changes the parsed JSON body, for answers that are well-formed and wrong; `url` is what was asked for. */
+  rewrite?: (body: unknown, asked: { url: string }) => unknown
+  /** Leaves half of the body, with a length that agrees. */
+  truncate?: boolean
 }
 
 /** An error of the token endpoint; `claims` makes it a claims challenge. */
@@ -88,15 +91,23 @@ export function createFaults(): FaultSource {
 }
 
 /** The made-up answer of a fault with a status, or the true answer changed as the fault says. */
-export async function faulty(fault: Fault, make: () => Promise<HttpAnswer>): Promise<HttpAnswer> {
+export async function faulty(
+  fault: Fault,
+  asked: { url: string },
+  make: () => Promise<HttpAnswer>,
+): Promise<HttpAnswer> {
   const answer = fault.status === undefined ? await make() : madeUp(fault.status)
-  const headers = { ...answer.headers, ...fault.headers }
-  const status = fault.status ?? answer.status
-  if (typeof fault.body === 'string') return { status, headers, body: fault.body }
-  if (fault.body !== undefined) return { status, headers, body: JSON.stringify(fault.body) }
-  if (fault.rewrite && answer.body !== '')
-    return { status, headers, body: JSON.stringify(fault.rewrite(JSON.parse(answer.body))) }
-  return { status, headers, body: answer.body }
+  const body = wrongBody(fault, asked, answer.body)
+  return {
+    status: fault.status ?? answer.status,
+    headers: { ...answer.headers, ...fault.headers },
+    body: fault.truncate === true ? body.slice(0, Math.floor(body.length / 2)) : body,
+  }
+}
+
+function wrongBody({ body, rewrite }: Fault, asked: { url: string }, truth: string): string {
+  if (body !== undefined) return typeof body === 'string' ? body : JSON.stringify(body)
+  return rewrite && truth !== '' ? JSON.stringify(rewrite(JSON.parse(truth), asked)) : truth
 }
 
 const codes: Readonly<Record<number, readonly [code: string, message: string]>> = {

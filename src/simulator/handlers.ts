@@ -1,9 +1,10 @@
+import type { Delivery } from './delivery.ts'
 import type { Authority } from './entra/authority.ts'
 import { answerEntra } from './entra/endpoints.ts'
 import { faulty, type FaultSource, type FaultSubject } from './faults.ts'
 import type { GraphTenant } from './graph-api/call.ts'
 import { answerGraph, describeGraphRequest } from './graph-api/endpoints.ts'
-import type { Delivery, Handler, HttpAnswer, HttpRequest, Origin } from './http.ts'
+import type { Handler, HttpAnswer, HttpRequest, Origin } from './http.ts'
 import type { RequestRecorder } from './request-log.ts'
 
 /**
@@ -26,7 +27,9 @@ export function createHandlers(parts: {
   ): Promise<{ answer: HttpAnswer; delivery?: Delivery }> => {
     requests.record(request, via)
     const fault = faults.take(describe)
-    return fault ? { answer: await faulty(fault, make), delivery: fault } : { answer: await make() }
+    if (!fault) return { answer: await make() }
+    const url = `${request.baseUrl}${request.path}${request.rawQuery === '' ? '' : `?${request.rawQuery}`}`
+    return { answer: await faulty(fault, { url }, make), delivery: fault }
   }
   const graphResponse = (request: HttpRequest, via?: '$batch'): ReturnType<typeof respond> =>
     respond(

@@ -2,7 +2,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import { once } from 'node:events'
-import { setTimeout as wait } from 'node:timers/promises'
+import { deliver, type Delivery } from './delivery.ts'
 
 /** Which of the two stand-ins a request came to: the authority host or Microsoft Graph. */
 export type Origin = 'entra' | 'graph'
@@ -24,9 +24,6 @@ export type HttpRequest = {
 }
 
 export type HttpAnswer = { status: number; headers: Readonly<Record<string, string>>; body: string }
-
-/** How an answer misbehaves on its way out, after it was made. */
-export type Delivery = { delayMs?: number; cut?: 'before-headers' | 'mid-body'; hang?: boolean }
 
 export type Handler = (request: HttpRequest) => Promise<{ answer: HttpAnswer; delivery?: Delivery }>
 
@@ -108,33 +105,4 @@ async function readRequest(origin: Origin, scheme: string, incoming: IncomingMes
     headers,
     body: Buffer.concat(chunks).toString('utf8'),
   }
-}
-
-async function deliver(
-  outgoing: ServerResponse,
-  answer: HttpAnswer,
-  delivery: Delivery,
-  headOnly: boolean,
-): Promise<void> {
-  if (delivery.hang === true) return
-  if (delivery.delayMs !== undefined) await pause(delivery.delayMs, outgoing)
-  if (outgoing.destroyed) return
-  if (delivery.cut === 'before-headers') {
-    outgoing.destroy()
-    return
-  }
-  const body = Buffer.from(answer.body, 'utf8')
-  outgoing.writeHead(answer.status, { ...answer.headers, 'content-length': body.length })
-  if (delivery.cut === 'mid-body') {
-    // The promised length is never reached, so that no client can take the half for the whole.
-    outgoing.write(body.subarray(0, Math.floor(body.length / 2)), () => outgoing.destroy())
-    return
-  }
-  outgoing.end(headOnly ? undefined : body)
-}
-
-async function pause(milliseconds: number, outgoing: ServerResponse): Promise<void> {
-  const gone = new AbortController()
-  outgoing.once('close', () => gone.abort())
-  await wait(milliseconds, undefined, { signal: gone.signal }).catch(() => undefined)
 }

@@ -26,6 +26,7 @@ export type { GroupKind, NewGroup } from './directory/new-group.ts'
 export type { NewUser } from './directory/new-user.ts'
 export type { Tenant } from './directory/tenant.ts'
 export type { DelegatedTokens } from './entra/token.ts'
+export { faultsOf } from './fault-catalogue.ts'
 export type { Fault, FaultHandle, Faults, FaultTarget, TokenError } from './faults.ts'
 export type {
   RetryAfterStyle,
