@@ -1,4 +1,5 @@
 import { clearDirectory, createDirectory } from './directory/store.ts'
+import { createDirectoryIndex, type IndexLag } from './directory/index-lag.ts'
 import { generateTenant } from './directory/generate.ts'
 import { tenantOf, type Tenant } from './directory/tenant.ts'
 import { defaultApp, type SimulatedApp } from './entra/apps.ts'
@@ -22,6 +23,7 @@ export type {
   Group,
   User,
 } from './directory/objects.ts'
+export type { IndexLag } from './directory/index-lag.ts'
 export type { GroupKind, NewGroup } from './directory/new-group.ts'
 export type { NewUser } from './directory/new-user.ts'
 export type { Tenant } from './directory/tenant.ts'
@@ -59,6 +61,8 @@ export type SimulatorSeed = {
   hiddenMembership?: 'omitted' | 'shown'
   /** Default: costs are counted, nothing is refused. */
   throttle?: ThrottleSettings
+  /** How long a change takes to show in reads with `ConsistencyLevel: eventual`. Default 0: at once. */
+  indexLagMs?: number
   /** The simulator's clock in milliseconds; default `Date.now`. */
   now?: () => number
   /** How many of the newest requests, and of the newest tokens, are kept to look at. Default 10,000; 0 keeps none. */
@@ -76,6 +80,7 @@ export type Simulator = {
   apps: readonly SimulatedApp[]
   faults: Faults
   throttle: Throttle
+  lag: IndexLag
   requests: RequestLog
   /**
    * Tokens for a user as a finished sign-in over http returns them, without a browser or a request; `scope` defaults to
@@ -92,7 +97,7 @@ export type Simulator = {
   /** Makes access tokens issued so far count as expired: all, or one user's. */
   expireAccessTokens(userId?: string): void
   rotateSigningKeys(): Promise<void>
-  /** Directory, tokens, faults, throttling and log back to the start; addresses and signing keys stay. */
+  /** Directory, its index, tokens, faults, throttling and log back to the start; addresses and signing keys stay. */
   reset(): void
   close(): Promise<void>
 }
@@ -101,9 +106,11 @@ export type Simulator = {
 export async function startSimulator(options: SimulatorSeed = {}): Promise<Simulator> {
   const { seed = 1, host = '127.0.0.1', keep = 10_000, now = Date.now } = options
   const directory = createDirectory(seed, options.tenantId)
-  const tenant = tenantOf(directory)
+  const index = createDirectoryIndex(directory, now)
+  const tenant = tenantOf(index.source)
   const size = { seed, users: options.users ?? 250, groups: options.groups }
   generateTenant(tenant, size)
+  index.set(options.indexLagMs ?? 0)
 
   const apps = options.apps ?? [defaultApp]
   const tokens = createTokens({ seed, now, keep, lifetimeSeconds: options.accessTokenLifetimeSeconds })
@@ -121,6 +128,7 @@ export async function startSimulator(options: SimulatorSeed = {}): Promise<Simul
   const authority = { directory, apps, keys, tokens, codes, faults, now, graphUrls: () => graphUrls }
   const graph: GraphTenant = {
     directory,
+    index: () => index.current(),
     tokens,
     now,
     throttling,
@@ -139,6 +147,7 @@ export async function startSimulator(options: SimulatorSeed = {}): Promise<Simul
     apps,
     faults,
     throttle: throttling,
+    lag: index,
     requests,
     signIn: async (key, wanted = {}) => {
       const app = findApp(authority, wanted.clientId ?? apps[0]?.clientId)
@@ -151,8 +160,11 @@ export async function startSimulator(options: SimulatorSeed = {}): Promise<Simul
     expireAccessTokens: (userId) => tokens.expireAccessTokens(userId),
     rotateSigningKeys: () => keys.rotate(),
     reset() {
+      index.set(0)
+      index.catchUp()
       clearDirectory(directory, seed)
       generateTenant(tenant, size)
+      index.set(options.indexLagMs ?? 0)
       tokens.reset()
       codes.clear()
       faults.clear()

@@ -7,6 +7,8 @@ import type { Throttling } from './throttling.ts'
 /** What the Graph endpoints share. */
 export type GraphTenant = {
   directory: Directory
+  /** The directory as reads with `ConsistencyLevel: eventual` see it. */
+  index: () => Directory
   tokens: Tokens
   now: () => number
   throttling: Throttling

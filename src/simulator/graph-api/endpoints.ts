@@ -42,7 +42,8 @@ export async function answerGraph(
         throw invalidToken('The identity of the calling user could not be found.')
       units = resourceUnits(operationOf(segments), options)
       extra = tenant.throttling.admit(access.appId, units, request.headers['x-ms-throttle-priority'])
-      reply = route({ tenant, baseUrl, method, path, query, body, options, access }, segments)
+      const seen = options.eventual ? { ...tenant, directory: tenant.index() } : tenant
+      reply = route({ tenant: seen, baseUrl, method, path, query, body, options, access }, segments)
     }
   } catch (error) {
     if (!(error instanceof GraphRefusal)) throw error
