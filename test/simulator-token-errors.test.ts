@@ -6,9 +6,12 @@ import {
   askToken,
   codeFor,
   credentials,
+  invalid,
   otherApp,
   redeem,
   redirectUri,
+  refresh,
+  refusedToken,
   someone,
   tokenError,
 } from './support/entra-requests.ts'
@@ -32,27 +35,11 @@ afterEach(() => {
 })
 afterAll(() => simulator.close())
 
-async function refused(parameters: Record<string, string>, headers: Record<string, string> = {}) {
-  const answer = await askToken(simulator, parameters, headers)
-  const { error, error_codes: codes, suberror, error_description } = tokenError.parse(await answer.json())
-  expect(error_description).toMatch(new RegExp(`^AADSTS${codes[0]}: .*\r\nTrace ID: `, 's'))
-  return { status: answer.status, error, code: codes[0], ...(suberror === undefined ? {} : { suberror }) }
-}
-
-const refresh = (token: string, more: Record<string, string> = {}) => ({
-  ...credentials,
-  grant_type: 'refresh_token',
-  refresh_token: token,
-  ...more,
-})
-
-async function refreshTokenOf(id: string): Promise<string> {
-  return (await simulator.signIn(id)).refresh_token ?? ''
-}
+const refused = (parameters: Record<string, string>, headers?: Record<string, string>) =>
+  refusedToken(simulator, parameters, headers)
+const refreshTokenOf = async (id: string) => (await simulator.signIn(id)).refresh_token ?? ''
 
 describe('the token endpoint refuses', () => {
-  const invalid = (code: number, error = 'invalid_grant', status = 400) => ({ status, error, code })
-
   test('a code used twice, unknown, too old, of another app, or for another address', async () => {
     const code = await codeFor(simulator)
     expect((await askToken(simulator, redeem(code))).status).toBe(200)

@@ -1,5 +1,7 @@
 import type { Delivery } from './delivery.ts'
 import type { HttpAnswer, Origin } from './http.ts'
+import type { AadstsCode } from './entra/error-codes.ts'
+import { AadstsError } from './entra/aadsts.ts'
 import { throttledInner } from './graph-api/errors.ts'
 import { pathMatches } from './request-log.ts'
 
@@ -38,7 +40,12 @@ export type TokenError = {
   suberror?: string
   claims?: string
   status?: number
+  /** The header; Entra throttles with status 429. */
+  retryAfter?: string
 }
+
+/** Which token requests fail, default the next one; `user` is whose code, refresh token or assertion it is. */
+export type TokenErrorTarget = { times?: number; user?: string }
 
 export type FaultHandle = {
   /** How many more answers it will spoil. */
@@ -49,8 +56,11 @@ export type FaultHandle = {
 export type Faults = {
   /** Spoils the next answers that match. Of several matching faults the one registered first is used. */
   next(fault: Fault): FaultHandle
-  /** Makes the next token requests fail before anything is checked or redeemed. */
-  tokenError(error: TokenError, times?: number): FaultHandle
+  /**
+   * Makes the next token requests fail before anything is checked or redeemed. The number of an AADSTS code answers all
+   * that Entra answers with it: status, `error`, `suberror`, and claims or Retry-After where it has them.
+   */
+  tokenError(error: TokenError | AadstsCode, target?: number | TokenErrorTarget): FaultHandle
   clear(): void
 }
 
@@ -66,7 +76,7 @@ export type FaultSubject = {
 export type FaultSource = Faults & {
   /** The fault for this answer, used up by one; `describe` is only called while any fault waits. */
   take(describe: () => FaultSubject): Fault | undefined
-  takeTokenError(): TokenError | undefined
+  takeTokenError(describe: () => readonly string[]): TokenError | undefined
 }
 
 type Waiting<T> = { what: T; left: number }
@@ -74,10 +84,14 @@ type Waiting<T> = { what: T; left: number }
 /** Starts with no faults. */
 export function createFaults(): FaultSource {
   const answers: Waiting<Fault>[] = []
-  const tokenErrors: Waiting<TokenError>[] = []
+  const tokenErrors: Waiting<{ error: TokenError; user: string | undefined }>[] = []
   return {
     next: (fault) => enlist(answers, fault, fault.times ?? 1),
-    tokenError: (error, times = 1) => enlist(tokenErrors, error, times),
+    tokenError(given, target = {}) {
+      const { times = 1, user } = typeof target === 'number' ? { times: target } : target
+      const error = typeof given === 'number' ? tokenErrorOf(given) : given
+      return enlist(tokenErrors, { error, user: user?.toLowerCase() }, times)
+    },
     clear() {
       for (const list of [answers, tokenErrors]) for (const waiting of list.splice(0)) waiting.left = 0
     },
@@ -86,7 +100,11 @@ export function createFaults(): FaultSource {
       const subject = describe()
       return use(answers, (fault) => matches(fault.on ?? {}, subject))
     },
-    takeTokenError: () => use(tokenErrors, () => true),
+    takeTokenError(describe) {
+      if (tokenErrors.length === 0) return undefined
+      const users = describe()
+      return use(tokenErrors, ({ user }) => user === undefined || users.includes(user))?.error
+    },
   }
 }
 
@@ -108,6 +126,19 @@ export async function faulty(
 function wrongBody({ body, rewrite }: Fault, asked: { url: string }, truth: string): string {
   if (body !== undefined) return typeof body === 'string' ? body : JSON.stringify(body)
   return rewrite && truth !== '' ? JSON.stringify(rewrite(JSON.parse(truth), asked)) : truth
+}
+
+function tokenErrorOf(code: AadstsCode): TokenError {
+  const { error, suberror, claims, status, retryAfter, message } = new AadstsError(code)
+  return {
+    error,
+    error_codes: [code],
+    error_description: message,
+    status,
+    ...(suberror === undefined ? {} : { suberror }),
+    ...(claims === undefined ? {} : { claims }),
+    ...(retryAfter === undefined ? {} : { retryAfter }),
+  }
 }
 
 const codes: Readonly<Record<number, readonly [code: string, message: string]>> = {

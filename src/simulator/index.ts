@@ -2,10 +2,11 @@ import { clearDirectory, createDirectory } from './directory/store.ts'
 import { createDirectoryIndex, type IndexLag } from './directory/index-lag.ts'
 import { generateTenant } from './directory/generate.ts'
 import { tenantOf, type Tenant } from './directory/tenant.ts'
+import { administrationOf, type EntraAdministration } from './entra/administration.ts'
 import { defaultApp, type SimulatedApp } from './entra/apps.ts'
-import { findApp, type Authority } from './entra/authority.ts'
+import type { Authority } from './entra/authority.ts'
 import { createSigningKeys } from './entra/signing-keys.ts'
-import { issueDelegated, type DelegatedTokens } from './entra/token.ts'
+import { createChallenges } from './entra/challenges.ts'
 import { createTokens } from './entra/tokens.ts'
 import { createFaults, type Faults } from './faults.ts'
 import type { GraphTenant } from './graph-api/call.ts'
@@ -27,9 +28,10 @@ export type { IndexLag } from './directory/index-lag.ts'
 export type { GroupKind, NewGroup } from './directory/new-group.ts'
 export type { NewUser } from './directory/new-user.ts'
 export type { Tenant } from './directory/tenant.ts'
-export type { DelegatedTokens } from './entra/token.ts'
+export type { AadstsCode } from './entra/error-codes.ts'
+export type { DelegatedTokens } from './entra/issuing.ts'
 export { faultsOf } from './fault-catalogue.ts'
-export type { Fault, FaultHandle, Faults, FaultTarget, TokenError } from './faults.ts'
+export type { Fault, FaultHandle, Faults, FaultTarget, TokenError, TokenErrorTarget } from './faults.ts'
 export type {
   RetryAfterStyle,
   Throttle,
@@ -69,7 +71,7 @@ export type SimulatorSeed = {
   keep?: number
 }
 
-export type Simulator = {
+export type Simulator = EntraAdministration & {
   /** The authority host, http, without trailing slash. */
   entraUrl: string
   /** Microsoft Graph, http, without version or trailing slash: another origin than `entraUrl`. */
@@ -82,21 +84,6 @@ export type Simulator = {
   throttle: Throttle
   lag: IndexLag
   requests: RequestLog
-  /**
-   * Tokens for a user as a finished sign-in over http returns them, without a browser or a request; `scope` defaults to
-   * all that was consented for the first app.
-   */
-  signIn(
-    idOrUserPrincipalName: string,
-    wanted?: { scope?: string; clientId?: string },
-  ): Promise<DelegatedTokens>
-  /** Codes, access, refresh and ID tokens issued since the start or the last reset, oldest first. */
-  issuedTokens(): string[]
-  /** Makes all refresh tokens the user holds answer 50173; access tokens live on, as without CAE. */
-  revokeUserTokens(userId: string): void
-  /** Makes access tokens issued so far count as expired: all, or one user's. */
-  expireAccessTokens(userId?: string): void
-  rotateSigningKeys(): Promise<void>
   /** Directory, its index, tokens, faults, throttling and log back to the start; addresses and signing keys stay. */
   reset(): void
   close(): Promise<void>
@@ -125,11 +112,25 @@ export async function startSimulator(options: SimulatorSeed = {}): Promise<Simul
   const keys = await createSigningKeys()
   const graphUrls: string[] = []
   const codes: Authority['codes'] = new Map()
-  const authority = { directory, apps, keys, tokens, codes, faults, now, graphUrls: () => graphUrls }
+  const unassigned = new Set<string>()
+  const challenges = createChallenges()
+  const authority = {
+    directory,
+    apps,
+    keys,
+    tokens,
+    codes,
+    unassigned,
+    challenges,
+    faults,
+    now,
+    graphUrls: () => graphUrls,
+  }
   const graph: GraphTenant = {
     directory,
     index: () => index.current(),
     tokens,
+    challenges,
     now,
     throttling,
     hiddenMembership: options.hiddenMembership ?? 'omitted',
@@ -149,16 +150,7 @@ export async function startSimulator(options: SimulatorSeed = {}): Promise<Simul
     throttle: throttling,
     lag: index,
     requests,
-    signIn: async (key, wanted = {}) => {
-      const app = findApp(authority, wanted.clientId ?? apps[0]?.clientId)
-      const scope = wanted.scope ?? app.delegatedScopes.join(' ')
-      const grant = { app, user: tenant.user(key), scope, nonce: undefined, sessionId: crypto.randomUUID() }
-      return issueDelegated(authority, listeners.entraUrl, grant)
-    },
-    issuedTokens: () => tokens.issued(),
-    revokeUserTokens: (userId) => tokens.revoke(tenant.user(userId).id),
-    expireAccessTokens: (userId) => tokens.expireAccessTokens(userId),
-    rotateSigningKeys: () => keys.rotate(),
+    ...administrationOf(authority, tenant, listeners.entraUrl),
     reset() {
       index.set(0)
       index.catchUp()
@@ -167,6 +159,8 @@ export async function startSimulator(options: SimulatorSeed = {}): Promise<Simul
       index.set(options.indexLagMs ?? 0)
       tokens.reset()
       codes.clear()
+      challenges.clear()
+      unassigned.clear()
       faults.clear()
       throttling.restart()
       requests.clear()

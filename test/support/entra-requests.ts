@@ -1,3 +1,4 @@
+import { expect } from 'vitest'
 import { z } from 'zod'
 import {
   defaultApp,
@@ -79,6 +80,11 @@ export function redeem(code: string, more: Record<string, string> = {}) {
   }
 }
 
+/** What the default app sends to renew a token, unless told otherwise. */
+export function refresh(token: string, more: Record<string, string> = {}) {
+  return { ...credentials, grant_type: 'refresh_token', refresh_token: token, ...more }
+}
+
 /** The token endpoint's answer, whether tokens or a refusal. */
 export async function askToken(
   simulator: Simulator,
@@ -87,6 +93,23 @@ export async function askToken(
 ): Promise<Response> {
   const body = new URLSearchParams(parameters)
   return await fetch(`${authorityOf(simulator)}/oauth2/v2.0/token`, { method: 'POST', body, headers })
+}
+
+/** Asks for a token, and what the refusal says for machines; its text is checked. */
+export async function refusedToken(
+  simulator: Simulator,
+  parameters: Record<string, string>,
+  headers: Record<string, string> = {},
+) {
+  const answer = await askToken(simulator, parameters, headers)
+  const { error, error_codes: codes, suberror, error_description } = tokenError.parse(await answer.json())
+  expect(error_description).toMatch(new RegExp(`^AADSTS${codes[0]}: .*\r\nTrace ID: `, 's'))
+  return { status: answer.status, error, code: codes[0], ...(suberror === undefined ? {} : { suberror }) }
+}
+
+/** What {@link refusedToken} finds, for most codes. */
+export function invalid(code: number, error = 'invalid_grant', status = 400) {
+  return { status, error, code }
 }
 
 /** The tenant's address, where its endpoints begin. */

@@ -1,76 +1,9 @@
 import type { HttpAnswer, HttpRequest } from '../http.ts'
+import { errorCode, type AadstsCode } from './error-codes.ts'
 
-type Entry = { error: string; text: string; suberror?: string; status?: number }
-
-/** What Entra says for each AADSTS code (Entra docs: reference-error-codes); `{0}`, `{1}` are details. */
-const catalogue = {
-  28002: { error: 'invalid_scope', text: "The scopes '{0}' belong to more than one resource." },
-  50011: {
-    error: 'invalid_request',
-    text: "The redirect URI '{0}' specified in the request does not match the redirect URIs configured for the application '{1}'.",
-  },
-  50034: { error: 'invalid_grant', text: 'The user account {0} does not exist in the {1} directory.' },
-  50057: { error: 'invalid_grant', text: 'The user account is disabled.' },
-  50058: { error: 'login_required', text: 'A silent sign-in request was sent but no user is signed in.' },
-  50076: {
-    error: 'interaction_required',
-    suberror: 'basic_action',
-    text: "Due to a configuration change made by your administrator, or because you moved to a new location, you must use multi-factor authentication to access '{0}'.",
-  },
-  50173: {
-    error: 'invalid_grant',
-    suberror: 'bad_token',
-    text: 'The provided grant has expired due to it being revoked, a fresh auth token is needed. The user might have changed or reset their password.',
-  },
-  54005: { error: 'invalid_grant', text: 'OAuth2 Authorization code was already redeemed.' },
-  65001: {
-    error: 'invalid_grant',
-    suberror: 'consent_required',
-    text: "The user or administrator has not consented to use the application with ID '{0}'.",
-  },
-  70000: { error: 'invalid_grant', text: 'Provided grant is invalid or malformed.' },
-  70003: { error: 'unsupported_grant_type', text: "The app requested an unsupported grant type '{0}'." },
-  70008: {
-    error: 'invalid_grant',
-    text: 'The provided authorization code or refresh token has expired due to inactivity.',
-  },
-  70011: {
-    error: 'invalid_scope',
-    text: "The provided value for the input parameter 'scope' isn't valid. The scope {0} isn't valid.",
-  },
-  90002: {
-    error: 'invalid_tenant',
-    text: "Tenant '{0}' not found. Check to make sure you have the correct tenant ID.",
-  },
-  90014: { error: 'invalid_request', text: "The required field '{0}' is missing from the credential." },
-  90094: { error: 'access_denied', text: 'An administrator of {0} has to consent to the scopes {1}.' },
-  501481: {
-    error: 'invalid_grant',
-    text: 'The Code_Verifier does not match the code_challenge supplied in the authorization request.',
-  },
-  700016: {
-    error: 'unauthorized_client',
-    text: "Application with identifier '{0}' was not found in the directory '{1}'.",
-  },
-  700054: {
-    error: 'unsupported_response_type',
-    text: "response_type '{0}' is not enabled for the application.",
-  },
-  700082: { error: 'invalid_grant', text: 'The refresh token has expired due to inactivity.' },
-  900144: { error: 'invalid_request', text: "The request body must contain the following parameter: '{0}'." },
-  1002012: {
-    error: 'invalid_scope',
-    text: 'The provided value for scope {0} is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier (application ID URI).',
-  },
-  7000215: { error: 'invalid_client', status: 401, text: "Invalid client secret provided for app '{0}'." },
-  7000218: {
-    error: 'invalid_client',
-    status: 401,
-    text: "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
-  },
-} as const satisfies Record<number, Entry>
-
-export type AadstsCode = keyof typeof catalogue
+/** As in Entra docs: v2-oauth2-on-behalf-of-flow, error response example. */
+const sampleClaims =
+  '{"access_token":{"polids":{"essential":true,"values":["9ab03e19-ed42-4168-b6b7-7001fb3e933a"]}}}'
 
 /** A refusal by the simulated Entra, thrown by a step and answered by its endpoint. */
 export class AadstsError extends Error {
@@ -79,14 +12,19 @@ export class AadstsError extends Error {
   readonly error: string
   readonly suberror: string | undefined
   readonly status: number
+  readonly retryAfter: string | undefined
+  /** What the next sign-in has to satisfy. */
+  claims: string | undefined
 
   constructor(code: AadstsCode, ...details: readonly string[]) {
-    const entry: Entry = catalogue[code]
+    const entry = errorCode(code)
     super(`AADSTS${code}: ${entry.text.replaceAll(/\{(\d)\}/g, (_, index) => details[Number(index)] ?? '')}`)
     this.code = code
     this.error = entry.error
     this.suberror = entry.suberror
     this.status = entry.status ?? 400
+    this.retryAfter = entry.retryAfter
+    this.claims = entry.claims === true ? sampleClaims : undefined
   }
 }
 
@@ -107,6 +45,7 @@ export function tokenErrorAnswer(
     suberror?: string | undefined
     claims?: string | undefined
     status: number
+    retryAfter?: string | undefined
   },
 ): HttpAnswer {
   const ids = {
@@ -124,7 +63,9 @@ export function tokenErrorAnswer(
     ...(refusal.suberror === undefined ? {} : { suberror: refusal.suberror }),
     ...(refusal.claims === undefined ? {} : { claims: refusal.claims }),
   }
-  return jsonAnswer(refusal.status, body)
+  const answer = jsonAnswer(refusal.status, body)
+  if (refusal.retryAfter === undefined) return answer
+  return { ...answer, headers: { ...answer.headers, 'retry-after': refusal.retryAfter } }
 }
 
 /** JSON that no cache may keep, as all token answers are. */

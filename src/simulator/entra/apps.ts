@@ -13,6 +13,8 @@ export type SimulatedApp = {
   delegatedScopes: readonly string[]
   /** Graph application permissions consented for the app itself. */
   applicationRoles: readonly string[]
+  /** Scopes of this app's own API: a client asks for `api://<client id>/<scope>`. */
+  exposedScopes?: readonly string[]
   /** App roles of this app's own API that app-only tokens for it carry. */
   ownRoles?: readonly string[]
 }
@@ -32,6 +34,7 @@ export const defaultApp: SimulatedApp = {
   ],
   delegatedScopes: ['openid', 'profile', 'email', 'offline_access', 'User.Read', 'GroupMember.Read.All'],
   applicationRoles: ['User.Read.All', 'GroupMember.Read.All'],
+  exposedScopes: ['access_as_user'],
 }
 
 const loopbackHosts = new Set(['localhost', '127.0.0.1', '[::1]'])

@@ -2,6 +2,7 @@ import type { Directory } from '../directory/store.ts'
 import type { FaultSource } from '../faults.ts'
 import { AadstsError } from './aadsts.ts'
 import type { SimulatedApp } from './apps.ts'
+import type { Challenges } from './challenges.ts'
 import type { SigningKeys } from './signing-keys.ts'
 import type { Tokens } from './tokens.ts'
 
@@ -13,6 +14,9 @@ export type Authority = {
   tokens: Tokens
   codes: Map<string, AuthorizationCode>
   faults: FaultSource
+  challenges: Challenges
+  /** Object ids of users who may not use any app. */
+  unassigned: Set<string>
   now: () => number
   /** Graph's base URLs, http and https: clients may spell Graph scopes with them. */
   graphUrls: () => readonly string[]
@@ -26,6 +30,7 @@ export type AuthorizationCode = {
   scope: string
   nonce: string | undefined
   challenge: string | undefined
+  cp1: boolean
   sessionId: string
   expiresAt: number
   redeemed: boolean

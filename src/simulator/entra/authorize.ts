@@ -5,6 +5,8 @@ import type { HttpAnswer, HttpRequest } from '../http.ts'
 import { AadstsError, describe } from './aadsts.ts'
 import { isRegisteredRedirectUri, type SimulatedApp } from './apps.ts'
 import { findApp, type Authority } from './authority.ts'
+import { declaresCp1 } from './challenges.ts'
+import { assertMaySignIn, assertUnchallenged } from './issuing.ts'
 import { errorPage, formPostPage, pickerPage } from './pages.ts'
 import { grantScopes } from './scopes.ts'
 import { sessionCookie, signedInUserId } from './session.ts'
@@ -28,14 +30,27 @@ export async function authorize(authority: Authority, request: HttpRequest): Pro
     assertAnswerable(authority, app, parameters)
     const user = whoSignsIn(authority, request, parameters)
     if (user === undefined) return await picker(authority, request, app, parameters)
-    // Entra tells the person, not the app, that an account is disabled.
-    if (!user.accountEnabled) return await refusalPage(authority, request, new AadstsError(50057))
+    const refused = refusalOf(authority, user, app)
+    if (refused) return await refusalPage(authority, request, refused)
+    if (parameters.get('prompt') === 'none') assertUnchallenged(authority, user)
+    authority.challenges.answer(user.id, parameters.get('claims') ?? undefined)
     return await signedIn(authority, parameters, user)
   } catch (error) {
     if (!(error instanceof AadstsError)) throw error
     const ids = { trace: crypto.randomUUID(), correlation: crypto.randomUUID() }
     const description = describe(error.message, ids, new Date(authority.now()))
     return redirectBack(parameters, { error: authorizationError(error), error_description: description })
+  }
+}
+
+/** Entra tells the person, not the app, that an account is disabled or not assigned. */
+function refusalOf(authority: Authority, user: User, app: SimulatedApp): AadstsError | undefined {
+  try {
+    assertMaySignIn(authority, user, app)
+    return undefined
+  } catch (error) {
+    if (error instanceof AadstsError) return error
+    throw error
   }
 }
 
@@ -48,7 +63,7 @@ function assertAnswerable(authority: Authority, app: SimulatedApp, parameters: U
   const challenge = parameters.get('code_challenge')
   if (challenge !== null && parameters.get('code_challenge_method') !== 'S256')
     throw new AadstsError(900144, 'code_challenge_method (S256)')
-  const { missing } = grantScopes(scope, app, authority.graphUrls())
+  const { missing } = grantScopes(scope, app, authority.graphUrls(), authority.apps)
   if (missing.length === 0) return
   if (parameters.get('prompt') === 'none') throw new AadstsError(65001, app.clientId)
   throw new AadstsError(90094, authority.directory.displayName, missing.join(' '))
@@ -116,6 +131,7 @@ async function signedIn(authority: Authority, parameters: URLSearchParams, user:
     scope: parameters.get('scope') ?? '',
     nonce: parameters.get('nonce') ?? undefined,
     challenge: parameters.get('code_challenge') ?? undefined,
+    cp1: declaresCp1(parameters.get('claims') ?? undefined),
     sessionId,
     expiresAt: authority.now() + codeLifetime,
     redeemed: false,

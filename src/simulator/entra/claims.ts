@@ -50,7 +50,7 @@ export function idTokenClaims(
 export function delegatedGraphClaims(
   authority: Authority,
   lifetime: number,
-  grant: { app: SimulatedApp; user: User; scopes: GrantedScopes },
+  grant: { app: SimulatedApp; user: User; scopes: GrantedScopes; cp1: boolean },
 ): { oid: string; exp: number } & Record<string, unknown> {
   const { app, user, scopes } = grant
   const openId = [...scopes.openId].filter((scope) => scope !== 'offline_access')
@@ -70,6 +70,7 @@ export function delegatedGraphClaims(
     sub: pairwiseSubject(authority, graphResource, user.id),
     unique_name: user.userPrincipalName,
     upn: user.userPrincipalName,
+    ...(grant.cp1 ? { xms_cc: ['cp1'] } : {}),
   }
 }
 
@@ -112,6 +113,25 @@ export function ownApiClaims(
     uti: hash('uti', crypto.randomUUID()).slice(0, 22),
     ver: '2.0',
     ...(grant.api.ownRoles && grant.api.ownRoles.length > 0 ? { roles: [...grant.api.ownRoles] } : {}),
+  }
+}
+
+/** A v2 access token for an app's own API, as its users' clients get it (Entra docs: access-token-claims). */
+export function ownApiUserClaims(
+  authority: Authority,
+  baseUrl: string,
+  lifetime: number,
+  grant: { client: SimulatedApp; user: User; api: { app: SimulatedApp; scopes: readonly string[] } },
+): JWTPayload {
+  const { client, user, api } = grant
+  const { roles: _, ...claims } = ownApiClaims(authority, baseUrl, lifetime, { client, api: api.app })
+  return {
+    ...claims,
+    name: user.displayName,
+    oid: user.id,
+    preferred_username: user.userPrincipalName,
+    scp: api.scopes.join(' '),
+    sub: pairwiseSubject(authority, api.app.clientId, user.id),
   }
 }
 

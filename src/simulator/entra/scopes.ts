@@ -32,6 +32,8 @@ export type GrantedScopes = {
   /** Short names: the `scp` of the token. */
   graph: readonly string[]
   openId: ReadonlySet<string>
+  /** Another app's, or the client's own, API and its scopes: the token is for it and not for Graph. */
+  api: { app: SimulatedApp; scopes: readonly string[] } | undefined
   /** Known scopes that wait for an administrator's consent. */
   missing: readonly string[]
 }
@@ -44,14 +46,18 @@ export function grantScopes(
   requested: string,
   app: SimulatedApp,
   graphUrls: readonly string[],
+  apps: readonly SimulatedApp[],
 ): GrantedScopes {
   const printed: string[] = []
   const graph = new Set<string>()
   const openId = new Set<string>()
   const missing: string[] = []
+  const apis = new Map<SimulatedApp, string[]>()
   for (const scope of requested.split(/\s+/).filter((part) => part !== '')) {
     const name = shortName(scope, graphUrls)
-    if (openIdScopes.has(scope)) openId.add(scope)
+    const api = apiScopesOf(scope, apps)
+    if (api) apis.set(api.app, [...(apis.get(api.app) ?? []), ...api.scopes])
+    else if (openIdScopes.has(scope)) openId.add(scope)
     else if (name === '.default') {
       for (const each of app.delegatedScopes) if (!openIdScopes.has(each)) graph.add(each)
     } else if (needsAdministrator[name] === undefined) throw new AadstsError(70011, scope)
@@ -59,7 +65,25 @@ export function grantScopes(
     else graph.add(name)
     if (scope !== 'offline_access' && !missing.includes(name)) printed.push(scope)
   }
-  return { printed, graph: [...graph], openId, missing }
+  const [api] = [...apis].map(([owner, scopes]) => ({ app: owner, scopes }))
+  // One token is for one resource.
+  if (apis.size > 1 || (api && graph.size > 0)) throw new AadstsError(28002, requested)
+  return { printed, graph: [...graph], openId, missing, api }
+}
+
+/** Scopes of an app's own API, which are taken to be consented: `api://<client id>/<scope>`, or `.default` for all. */
+function apiScopesOf(
+  scope: string,
+  apps: readonly SimulatedApp[],
+): { app: SimulatedApp; scopes: readonly string[] } | undefined {
+  const slash = scope.lastIndexOf('/')
+  const resource = scope.slice(0, Math.max(0, slash))
+  const app = apps.find(({ clientId }) => resource === `api://${clientId}` || resource === clientId)
+  if (!app) return undefined
+  const name = scope.slice(slash + 1)
+  const exposed = app.exposedScopes ?? []
+  if (name !== '.default' && !exposed.includes(name)) throw new AadstsError(70011, scope)
+  return { app, scopes: name === '.default' ? exposed : [name] }
 }
 
 /** The resource of a client credentials request: exactly one `.default` (Entra docs: v2-oauth2-client-creds). */

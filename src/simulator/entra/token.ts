@@ -1,55 +1,78 @@
 import { createHash } from 'node:crypto'
-import type { User } from '../directory/objects.ts'
+import { decodeJwt } from 'jose'
 import type { HttpAnswer, HttpRequest } from '../http.ts'
 import { AadstsError, jsonAnswer, tokenErrorAnswer } from './aadsts.ts'
-import type { SimulatedApp } from './apps.ts'
 import type { Authority } from './authority.ts'
-import { appOnlyGraphClaims, delegatedGraphClaims, idTokenClaims, ownApiClaims } from './claims.ts'
+import { declaresCp1, readClaims } from './challenges.ts'
+import { appOnlyGraphClaims, ownApiClaims } from './claims.ts'
 import { authenticateClient } from './client-authentication.ts'
-import { graphResource, grantScopes, resourceOf } from './scopes.ts'
+import { assertUnchallenged, issueDelegated, required, usableUser, type TokenRequest } from './issuing.ts'
+import { onBehalfOf } from './on-behalf-of.ts'
+import { graphResource, resourceOf } from './scopes.ts'
 
-type TokenRequest = {
-  authority: Authority
-  request: HttpRequest
-  app: SimulatedApp
-  parameters: URLSearchParams
-}
-
-/** One function a grant type: the on-behalf-of exchange would be another row. */
 const grants: Readonly<Record<string, (request: TokenRequest) => Promise<object>>> = {
   authorization_code: redeemCode,
   refresh_token: refresh,
   client_credentials: clientCredentials,
+  'urn:ietf:params:oauth:grant-type:jwt-bearer': onBehalfOf,
 }
 
 /** The token endpoint (Entra docs: v2-oauth2-auth-code-flow, v2-oauth2-client-creds-grant-flow). */
 export async function token(authority: Authority, request: HttpRequest): Promise<HttpAnswer> {
   const at = new Date(authority.now())
-  const ordered = authority.faults.takeTokenError()
+  const parameters = new URLSearchParams(request.body)
+  const ordered = authority.faults.takeTokenError(() => usersOf(authority, parameters))
   if (ordered) {
-    const { error, error_codes: codes, suberror, claims } = ordered
+    const { error, error_codes: codes, suberror, claims, retryAfter } = ordered
     const message = ordered.error_description ?? `AADSTS${codes[0] ?? 0}: ${error}`
     const status = ordered.status ?? (error === 'invalid_client' ? 401 : 400)
-    return tokenErrorAnswer(request, at, { error, codes, message, suberror, claims, status })
+    return tokenErrorAnswer(request, at, { error, codes, message, suberror, claims, status, retryAfter })
   }
   try {
-    const parameters = new URLSearchParams(request.body)
     const grantType = parameters.get('grant_type') ?? ''
     if (grantType === '') throw new AadstsError(900144, 'grant_type')
     const grant = grants[grantType]
     if (!grant) throw new AadstsError(70003, grantType)
     const app = authenticateClient(authority, parameters, request.headers['authorization'])
-    return jsonAnswer(200, await grant({ authority, request, app, parameters }))
+    const claims = parameters.get('claims') ?? undefined
+    if (claims !== undefined && readClaims(claims) === undefined) throw new AadstsError(9002313)
+    return jsonAnswer(200, await grant({ authority, request, app, parameters, cp1: declaresCp1(claims) }))
   } catch (error) {
     if (!(error instanceof AadstsError)) throw error
-    const { message, suberror, status } = error
+    const { message, suberror, claims, status, retryAfter } = error
     return tokenErrorAnswer(request, at, {
       error: error.error,
       codes: [error.code],
       message,
       suberror,
+      claims,
       status,
+      retryAfter,
     })
+  }
+}
+
+/** Whose code, refresh token or assertion it is, by object id, whatever else is wrong with it. */
+function usersOf(authority: Authority, parameters: URLSearchParams): readonly string[] {
+  const refreshToken = authority.tokens.readRefreshToken(parameters.get('refresh_token') ?? '')
+  const code = authority.codes.get(parameters.get('code') ?? '')
+  const ids = [
+    refreshToken.state === 'valid' ? refreshToken.claims.userId : undefined,
+    code?.userId,
+    assertedUser(parameters.get('assertion')),
+  ]
+  return ids.flatMap((id) => {
+    const user = authority.directory.users.get(id ?? '')
+    return user ? [user.id, user.userPrincipalName.toLowerCase()] : []
+  })
+}
+
+function assertedUser(assertion: string | null): string | undefined {
+  try {
+    const oid = decodeJwt(assertion ?? '')['oid']
+    return typeof oid === 'string' ? oid : undefined
+  } catch {
+    return undefined
   }
 }
 
@@ -64,11 +87,12 @@ async function redeemCode(asked: TokenRequest): Promise<object> {
   const verifier = asked.parameters.get('code_verifier') ?? ''
   const challenge = verifier === '' ? undefined : createHash('sha256').update(verifier).digest('base64url')
   if (challenge !== code.challenge) throw new AadstsError(501481)
-  const user = usableUser(authority, code.userId)
+  const user = usableUser(authority, code.userId, app)
   code.redeemed = true
   const scope = asked.parameters.get('scope') ?? code.scope
   const { nonce, sessionId } = code
-  return issueDelegated(authority, asked.request.baseUrl, { app, user, scope, nonce, sessionId })
+  const cp1 = asked.cp1 || code.cp1
+  return issueDelegated(authority, asked.request.baseUrl, { app, user, scope, nonce, sessionId, cp1 })
 }
 
 /** A refresh token is replaced on use and the old one goes on working (Entra docs: refresh-tokens). */
@@ -79,7 +103,8 @@ async function refresh(asked: TokenRequest): Promise<object> {
   if (read.state === 'expired') throw new AadstsError(700082)
   if (read.state === 'revoked') throw new AadstsError(50173)
   if (read.claims.clientId !== app.clientId) throw new AadstsError(70000)
-  const user = usableUser(authority, read.claims.userId)
+  const user = usableUser(authority, read.claims.userId, app)
+  assertUnchallenged(authority, user)
   const scope = asked.parameters.get('scope') ?? read.claims.scope
   // A client that asks for fewer scopes still gets a new refresh token: it had one.
   return issueDelegated(authority, asked.request.baseUrl, {
@@ -88,6 +113,7 @@ async function refresh(asked: TokenRequest): Promise<object> {
     scope: scope.includes('offline_access') ? scope : `${scope} offline_access`,
     nonce: undefined,
     sessionId: read.claims.sessionId,
+    cp1: asked.cp1 || read.claims.cp1,
   })
 }
 
@@ -109,60 +135,4 @@ async function clientCredentials({ authority, request, app, parameters }: TokenR
   )
   authority.tokens.remember(accessToken)
   return { ...answer, access_token: accessToken }
-}
-
-/** A successful answer for a user; which tokens it has follows the scope. */
-export type DelegatedTokens = {
-  token_type: 'Bearer'
-  scope: string
-  expires_in: number
-  ext_expires_in: number
-  access_token: string
-  refresh_token?: string
-  id_token?: string
-}
-
-/** Issues what a user's grant is worth; a refresh token only with offline_access, an ID token only with openid. */
-export async function issueDelegated(
-  authority: Authority,
-  baseUrl: string,
-  grant: { app: SimulatedApp; user: User; scope: string; nonce: string | undefined; sessionId: string },
-): Promise<DelegatedTokens> {
-  const { app, user, sessionId, scope } = grant
-  const { tokens, keys } = authority
-  const scopes = grantScopes(scope, app, authority.graphUrls())
-  if (scopes.missing.length > 0) throw new AadstsError(65001, app.clientId)
-  const lifetime = tokens.lifetime()
-  const answer: DelegatedTokens = {
-    token_type: 'Bearer',
-    scope: scopes.printed.join(' '),
-    expires_in: lifetime,
-    ext_expires_in: lifetime,
-    access_token: tokens.issueAccessToken(delegatedGraphClaims(authority, lifetime, { app, user, scopes })),
-  }
-  if (scopes.openId.has('offline_access'))
-    answer.refresh_token = tokens.issueRefreshToken({
-      userId: user.id,
-      clientId: app.clientId,
-      scope,
-      sessionId,
-    })
-  if (scopes.openId.has('openid')) {
-    answer.id_token = await keys.sign(idTokenClaims(authority, baseUrl, { ...grant, scopes }))
-    tokens.remember(answer.id_token)
-  }
-  return answer
-}
-
-function usableUser(authority: Authority, userId: string): User {
-  const user = authority.directory.users.get(userId)
-  if (!user) throw new AadstsError(50034, userId, authority.directory.displayName)
-  if (!user.accountEnabled) throw new AadstsError(50057)
-  return user
-}
-
-function required(parameters: URLSearchParams, name: string): string {
-  const value = parameters.get(name)
-  if (value === null || value === '') throw new AadstsError(900144, name)
-  return value
 }

@@ -14,6 +14,7 @@ const accessClaims = z.looseObject({
   aio: z.string(),
   scp: z.string().optional(),
   roles: z.array(z.string()).optional(),
+  xms_cc: z.array(z.string()).optional(),
 })
 const refreshClaims = z.object({
   userId: z.string(),
@@ -22,6 +23,7 @@ const refreshClaims = z.object({
   issuedAt: z.number(),
   epoch: z.number(),
   sessionId: z.string(),
+  cp1: z.boolean(),
 })
 
 export type AccessClaims = z.infer<typeof accessClaims>

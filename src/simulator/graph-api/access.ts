@@ -1,6 +1,7 @@
 import type { DirectoryObject, ObjectType } from '../directory/objects.ts'
+import type { Challenges } from '../entra/challenges.ts'
 import type { AccessClaims, Tokens } from '../entra/tokens.ts'
-import { accessDenied, badRequest, invalidToken } from './errors.ts'
+import { accessDenied, badRequest, insufficientClaims, invalidToken } from './errors.ts'
 
 /** What the token of one request allows. */
 export type Access = {
@@ -61,12 +62,19 @@ const accepted = {
 export type GraphOperation = keyof typeof accepted
 
 /** Reads the bearer token, refusing as Graph does when there is none, or none that is still good. */
-export function accessOf(tokens: Tokens, authorization: string | undefined): Access {
+export function accessOf(
+  { tokens, challenges }: { tokens: Tokens; challenges: Challenges },
+  authorization: string | undefined,
+): Access {
   const bearer = /^bearer +(\S+)$/i.exec(authorization ?? '')?.[1]
   if (bearer === undefined) throw invalidToken('Access token is empty.')
   const read = tokens.readAccessToken(bearer)
   if (read.state === 'expired') throw invalidToken('Lifetime validation failed, the token is expired.')
   if (read.state !== 'valid') throw invalidToken('CompactToken parsing failed with error code: 80049217')
+  const challenge = challenges.pending(read.claims.oid)
+  // Who did not declare to understand challenges gets none, and the token works on (Entra docs: claims-challenge).
+  if (challenge && (challenge.always || read.claims.xms_cc?.includes('cp1') === true))
+    throw insufficientClaims(challenge.claims)
   return accessFrom(read.claims)
 }
 

@@ -1,4 +1,5 @@
 import type { Directory } from '../directory/store.ts'
+import type { Challenges } from '../entra/challenges.ts'
 import type { Tokens } from '../entra/tokens.ts'
 import type { Access } from './access.ts'
 import type { QueryOptions } from './query-options.ts'
@@ -10,6 +11,7 @@ export type GraphTenant = {
   /** The directory as reads with `ConsistencyLevel: eventual` see it. */
   index: () => Directory
   tokens: Tokens
+  challenges: Challenges
   now: () => number
   throttling: Throttling
   /** Whether groups of hidden membership are left out of a member's own lists without Member.Read.Hidden. */

@@ -32,7 +32,7 @@ export async function answerGraph(
   let reply: GraphReply
   let extra: Readonly<Record<string, string>> = {}
   try {
-    const access = accessOf(tenant.tokens, request.headers['authorization'])
+    const access = accessOf(tenant, request.headers['authorization'])
     if (!segments) throw badRequest(`Invalid version: ${request.path.split('/')[1] ?? ''}`, 'BadRequest')
     if (segments[0] === '$batch') reply = await answerBatch(request, answerInner, tenant.throttling)
     else {

@@ -29,6 +29,17 @@ export function invalidToken(message: string): GraphRefusal {
   return new GraphRefusal(401, 'InvalidAuthenticationToken', message, { 'www-authenticate': challenge })
 }
 
+/** 401 that asks for a new sign-in with these claims (Entra docs: claims-challenge, header format). */
+export function insufficientClaims(claims: string): GraphRefusal {
+  const challenge = `Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", error="insufficient_claims", claims="${Buffer.from(claims, 'utf8').toString('base64')}"`
+  return new GraphRefusal(
+    401,
+    'InvalidAuthenticationToken',
+    'Continuous access evaluation resulted in challenge with result: InteractionRequired and code: TokenIssuedBeforeRevocationTimestamp',
+    { 'www-authenticate': challenge },
+  )
+}
+
 export function accessDenied(): GraphRefusal {
   return new GraphRefusal(
     403,

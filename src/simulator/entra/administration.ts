@@ -1,0 +1,71 @@
+import type { Tenant } from '../directory/tenant.ts'
+import { findApp, type Authority } from './authority.ts'
+import { declaresCp1 } from './challenges.ts'
+import { issueDelegated, type DelegatedTokens } from './issuing.ts'
+
+/** What a test, or an administrator, does with the people and tokens of a tenant. */
+export type EntraAdministration = {
+  /**
+   * Tokens for a user as a finished sign-in over http returns them, without a browser or a request; `scope` defaults to
+   * all that was consented for the first app, and `claims` is the parameter of that name.
+   */
+  signIn(
+    idOrUserPrincipalName: string,
+    wanted?: { scope?: string; clientId?: string; claims?: string },
+  ): Promise<DelegatedTokens>
+  /** Codes, access, refresh and ID tokens issued since the start or the last reset, oldest first. */
+  issuedTokens(): string[]
+  /** Makes all refresh tokens the user holds answer 50173; access tokens live on, as without CAE. */
+  revokeUserTokens(userId: string): void
+  /** Makes access tokens issued so far count as expired: all, or one user's. */
+  expireAccessTokens(userId?: string): void
+  /**
+   * Has Graph and the token endpoint ask this user for a new sign-in, until they signed in with these claims; default is
+   * what a revocation asks for. Graph asks only clients that declared capability `cp1`, unless `always`: the others'
+   * access tokens work on.
+   */
+  challenge(userId: string, options?: { claims?: string; always?: boolean }): void
+  /** Whether the user may sign in to apps; who may not is answered 50105. Everybody is assigned at first. */
+  assign(userId: string, assigned: boolean): void
+  rotateSigningKeys(): Promise<void>
+}
+
+/** Works on what the endpoints of this authority work on. */
+export function administrationOf(
+  authority: Authority,
+  tenant: Tenant,
+  entraUrl: string,
+): EntraAdministration {
+  const { apps, tokens, challenges, unassigned, keys, now } = authority
+  return {
+    async signIn(key, { clientId, scope, claims } = {}) {
+      const app = findApp(authority, clientId ?? apps[0]?.clientId)
+      const user = tenant.user(key)
+      challenges.answer(user.id, claims)
+      return await issueDelegated(authority, entraUrl, {
+        app,
+        user,
+        scope: scope ?? app.delegatedScopes.join(' '),
+        nonce: undefined,
+        sessionId: crypto.randomUUID(),
+        cp1: declaresCp1(claims),
+      })
+    },
+    issuedTokens: () => tokens.issued(),
+    revokeUserTokens: (userId) => tokens.revoke(tenant.user(userId).id),
+    expireAccessTokens: (userId) => tokens.expireAccessTokens(userId),
+    challenge: (userId, { claims = revokedClaims(now), always = false } = {}) =>
+      challenges.order(tenant.user(userId).id, { claims, always }),
+    assign(userId, assigned) {
+      if (assigned) unassigned.delete(tenant.user(userId).id)
+      else unassigned.add(tenant.user(userId).id)
+    },
+    rotateSigningKeys: () => keys.rotate(),
+  }
+}
+
+/** A token no older than now. */
+function revokedClaims(now: () => number): string {
+  const value = String(Math.floor(now() / 1000))
+  return JSON.stringify({ access_token: { nbf: { essential: true, value } } })
+}

@@ -1,0 +1,104 @@
+import type { User } from '../directory/objects.ts'
+import type { HttpRequest } from '../http.ts'
+import { AadstsError } from './aadsts.ts'
+import type { SimulatedApp } from './apps.ts'
+import type { Authority } from './authority.ts'
+import { delegatedGraphClaims, idTokenClaims, ownApiUserClaims } from './claims.ts'
+import { graphResource, grantScopes } from './scopes.ts'
+
+/** A request to the token endpoint by a client that proved who it is. */
+export type TokenRequest = {
+  authority: Authority
+  request: HttpRequest
+  app: SimulatedApp
+  parameters: URLSearchParams
+  /** Whether its `claims` parameter says that it understands challenges. */
+  cp1: boolean
+}
+
+/** A successful answer for a user; which tokens it has follows the scope. */
+export type DelegatedTokens = {
+  token_type: 'Bearer'
+  scope: string
+  expires_in: number
+  ext_expires_in: number
+  access_token: string
+  refresh_token?: string
+  id_token?: string
+}
+
+/** Issues what a user's grant is worth; a refresh token only with offline_access, an ID token only with openid. */
+export async function issueDelegated(
+  authority: Authority,
+  baseUrl: string,
+  grant: {
+    app: SimulatedApp
+    user: User
+    scope: string
+    nonce: string | undefined
+    sessionId: string
+    cp1: boolean
+  },
+): Promise<DelegatedTokens> {
+  const { app, user, sessionId, scope, cp1 } = grant
+  const { tokens, keys } = authority
+  const scopes = grantScopes(scope, app, authority.graphUrls(), authority.apps)
+  if (scopes.missing.length > 0) throw new AadstsError(65001, app.clientId)
+  const lifetime = tokens.lifetime()
+  const { api } = scopes
+  const ownApi = async (wanted: NonNullable<typeof api>): Promise<string> =>
+    keys.sign(ownApiUserClaims(authority, baseUrl, lifetime, { client: app, user, api: wanted }))
+  const accessToken = api
+    ? await ownApi(api)
+    : tokens.issueAccessToken(delegatedGraphClaims(authority, lifetime, { app, user, scopes, cp1 }))
+  if (api) tokens.remember(accessToken)
+  const answer: DelegatedTokens = {
+    token_type: 'Bearer',
+    scope: scopes.printed.join(' '),
+    expires_in: lifetime,
+    ext_expires_in: lifetime,
+    access_token: accessToken,
+  }
+  if (scopes.openId.has('offline_access'))
+    answer.refresh_token = tokens.issueRefreshToken({
+      userId: user.id,
+      clientId: app.clientId,
+      scope,
+      sessionId,
+      cp1,
+    })
+  if (scopes.openId.has('openid')) {
+    answer.id_token = await keys.sign(idTokenClaims(authority, baseUrl, { ...grant, scopes }))
+    tokens.remember(answer.id_token)
+  }
+  return answer
+}
+
+/** The user, unless Entra would refuse them tokens for this app. */
+export function usableUser(authority: Authority, userId: string, app: SimulatedApp): User {
+  const user = authority.directory.users.get(userId)
+  if (!user) throw new AadstsError(50034, userId, authority.directory.displayName)
+  assertMaySignIn(authority, user, app)
+  return user
+}
+
+/** Refuses the disabled, and those not assigned to the app. */
+export function assertMaySignIn(authority: Authority, user: User, app: SimulatedApp): void {
+  if (!user.accountEnabled) throw new AadstsError(50057)
+  if (authority.unassigned.has(user.id)) throw new AadstsError(50105, user.userPrincipalName, app.clientId)
+}
+
+/** Refuses, with the claims to sign in with, what needs no person while one is asked for. */
+export function assertUnchallenged(authority: Authority, user: User): void {
+  const challenge = authority.challenges.pending(user.id)
+  if (!challenge) return
+  const refusal = new AadstsError(50076, graphResource)
+  refusal.claims = challenge.claims
+  throw refusal
+}
+
+export function required(parameters: URLSearchParams, name: string): string {
+  const value = parameters.get(name)
+  if (value === null || value === '') throw new AadstsError(900144, name)
+  return value
+}
