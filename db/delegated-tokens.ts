@@ -1,4 +1,4 @@
-import { sql as statement } from 'drizzle-orm'
+import type { ISql } from 'postgres'
 import type { Database } from './client.ts'
 
 export type StoredTokens = {
@@ -7,6 +7,10 @@ export type StoredTokens = {
   /** Milliseconds of life the access token has left by the database's clock; negative once it has expired. */
   livesMs: number
   scopes: string[]
+  audience: 'graph' | 'api'
+  state: 'valid' | 'needs_login' | 'denied'
+  /** Null where the state is valid. */
+  reason: string | null
 }
 
 /** The newest tokens of a user for a source, or undefined where none were ever stored. */
@@ -15,9 +19,12 @@ export async function findTokens(
   userId: string,
   source: string,
 ): Promise<StoredTokens | undefined> {
-  const sql = db.$client
+  return await select(db.$client, userId, source)
+}
+
+async function select(sql: ISql, userId: string, source: string): Promise<StoredTokens | undefined> {
   const [row] = await sql<StoredTokens[]>`
-    select sealed, key_id as "keyId", to_json(scopes) as scopes,
+    select sealed, key_id as "keyId", to_json(scopes) as scopes, audience, state, reason,
       (extract(epoch from expires_at - clock_timestamp()) * 1000)::float8 as "livesMs"
     from delegated_tokens where user_id = ${userId} and source = ${source}`
   return row
@@ -31,41 +38,78 @@ export type RenewedTokens = {
   scopes: readonly string[]
 }
 
+export type TokenRefusal = {
+  state: 'needs_login' | 'denied'
+  reason: string
+  /** JSON; what the next sign-in has to ask for. */
+  claims?: string | undefined
+}
+
 /**
- * Replaces the tokens that were renewed, unless a sign-in has stored newer ones meanwhile: those win, and the rotated
- * refresh token isn't missed, since Entra doesn't revoke the old one when it is used.
+ * Stores that tokens were refused, unless a sign-in or a renewal has stored newer ones than `old` meanwhile: nothing is
+ * known against those.
  */
-export async function replaceTokens(
+export async function refuseTokens(
   db: Database,
   userId: string,
   source: string,
   old: string,
-  renewed: RenewedTokens,
+  refusal: TokenRefusal,
 ): Promise<void> {
-  const sql = db.$client
+  await refuse(db.$client, userId, source, old, refusal)
+}
+
+async function refuse(sql: ISql, userId: string, source: string, old: string, refusal: TokenRefusal) {
+  await sql`
+    update delegated_tokens set
+      state = ${refusal.state}, reason = ${refusal.reason}, claims = ${refusal.claims ?? null}
+    where user_id = ${userId} and source = ${source} and sealed = ${old}`
+}
+
+async function replace(sql: ISql, userId: string, source: string, old: string, renewed: RenewedTokens) {
   await sql`
     update delegated_tokens set
       sealed = ${renewed.sealed}, key_id = ${renewed.keyId},
       scopes = case when ${renewed.scopes.length === 0} then scopes
         else array(select json_array_elements_text(${JSON.stringify(renewed.scopes)}::text::json)) end,
-      expires_at = clock_timestamp() + ${renewed.lifetimeSeconds} * interval '1 second', updated_at = clock_timestamp()
+      expires_at = clock_timestamp() + ${renewed.lifetimeSeconds} * interval '1 second',
+      state = 'valid', reason = null, claims = null, updated_at = clock_timestamp()
     where user_id = ${userId} and source = ${source} and sealed = ${old}`
 }
 
+/** The tokens of one user and source while nobody else renews them. What is written is committed with the lock's end. */
+export type LockedTokens = {
+  find: () => Promise<StoredTokens | undefined>
+  /**
+   * Replaces the tokens that were renewed, unless a sign-in has stored newer ones meanwhile: those win, and the rotated
+   * refresh token isn't missed, since Entra doesn't revoke the old one when it is used.
+   */
+  replace: (old: string, renewed: RenewedTokens) => Promise<void>
+  /** As {@link refuseTokens}. */
+  refuse: (old: string, refusal: TokenRefusal) => Promise<void>
+}
+
 /**
- * Runs `work` while no other process does so for this user and source. An advisory lock and not the row's, because a
- * sign-in writes that row and must not wait for a token endpoint. The lock is a transaction's, which PgBouncer in
- * transaction mode keeps on one connection; `work` runs on others of the pool.
+ * Runs `work` in a transaction while no other process does so for this user and source. An advisory lock and not the
+ * row's, because a sign-in writes that row and must not wait for a token endpoint. The lock is a transaction's, which
+ * PgBouncer in transaction mode keeps on one connection. What `work` throws undoes what it wrote.
  */
 export async function withRefreshLock<Result>(
   db: Database,
   userId: string,
   source: string,
-  work: () => Promise<Result>,
+  work: (tokens: LockedTokens) => Promise<Result>,
 ): Promise<Result> {
   const key = `refresh ${userId} ${source}`
-  return await db.transaction(async (transaction) => {
-    await transaction.execute(statement`select pg_advisory_xact_lock(hashtextextended(${key}, 0))`)
-    return await work()
+  const result = await db.$client.begin(async (sql) => {
+    await sql`select pg_advisory_xact_lock(hashtextextended(${key}, 0))`
+    return {
+      of: await work({
+        find: () => select(sql, userId, source),
+        replace: (old, renewed) => replace(sql, userId, source, old, renewed),
+        refuse: (old, refusal) => refuse(sql, userId, source, old, refusal),
+      }),
+    }
   })
+  return result.of
 }

@@ -13,6 +13,8 @@ export type NewLoginEvent = {
   /** ISO 8601. */
   expiresAt: string
   scopes: readonly string[]
+  /** Whom the access token is for: Graph (the default), or our own API. */
+  audience?: 'graph' | 'api'
 }
 
 export type StoredLoginEvent = {
@@ -25,8 +27,9 @@ export type StoredLoginEvent = {
 }
 
 /**
- * Stores a login event, its user and its sealed tokens in one statement, hence one transaction. It never waits for a
- * sync run that holds the user's row: the labels are then left for {@link updateUserLabels}, and `labelled` is false.
+ * Stores a login event, its user and its sealed tokens in one statement, hence one transaction. Whatever earlier tokens
+ * were refused for is over. It never waits for a sync run that holds the user's row: the labels are then left for
+ * {@link updateUserLabels}, and `labelled` is false.
  */
 export async function insertLoginEvent(
   db: Database,
@@ -67,13 +70,14 @@ async function tryInsert(
       union all
       select id from users where tenant_id = ${event.tenantId} and object_id = ${event.objectId}
     ), tokens as (
-      insert into delegated_tokens as t (user_id, source, sealed, key_id, expires_at, scopes)
+      insert into delegated_tokens as t (user_id, source, sealed, key_id, expires_at, scopes, audience)
       select id, ${event.source}, ${event.sealed}, ${event.keyId}, ${event.expiresAt}::timestamptz,
-        array(select json_array_elements_text(${JSON.stringify(event.scopes)}::text::json))
+        array(select json_array_elements_text(${JSON.stringify(event.scopes)}::text::json)), ${event.audience ?? 'graph'}
       from person
       on conflict (user_id, source) do update set
         sealed = excluded.sealed, key_id = excluded.key_id, expires_at = excluded.expires_at,
-        scopes = excluded.scopes, updated_at = clock_timestamp()
+        scopes = excluded.scopes, audience = excluded.audience, state = 'valid', reason = null, claims = null,
+        updated_at = clock_timestamp()
     )
     insert into login_events (id, source, tenant_id, user_id)
     select ${event.eventId}::uuid, ${event.source}, ${event.tenantId}, id from person

@@ -114,12 +114,22 @@ export const delegatedTokens = pgTable(
     keyId: text('key_id').notNull(),
     expiresAt: at('expires_at').notNull(),
     scopes: text().array().notNull(),
+    /** Whose the access token is: Graph's, or our own API's, to be exchanged for one of Graph's. */
+    audience: text().notNull().default('graph'),
+    /** Whether they still work: a refusal stands until the next sign-in. */
+    state: text().notNull().default('valid'),
+    /** Why they don't, in Entra's words (`AADSTS50173`) or ours. */
+    reason: text(),
+    /** What the next sign-in has to ask for, as JSON: the claims of a challenge. */
+    claims: text(),
     updatedAt: at('updated_at')
       .notNull()
       .default(sql`clock_timestamp()`),
   },
   (table) => [
     primaryKey({ columns: [table.userId, table.source] }),
+    check('delegated_tokens_audience', sql`${table.audience} in ('graph', 'api')`),
+    check('delegated_tokens_state', sql`${table.state} in ('valid', 'needs_login', 'denied')`),
     index('delegated_tokens_by_key').on(table.keyId),
   ],
 )

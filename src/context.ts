@@ -11,8 +11,10 @@ import { createGraphClient } from './graph/client.ts'
 import { createTenantBudget } from './graph/throttle.ts'
 import type { Log } from './log.ts'
 import { createEntraClient } from './login/entra.ts'
-import { createAccessTokenOf, type AccessTokenOf } from './login/tokens.ts'
 import type { LoginSucceeded } from './login/signed-in-user.ts'
+import { createExchangedTokens } from './login/exchanged-tokens.ts'
+import { createExchange } from './login/on-behalf-of.ts'
+import { createUserTokens, type UserTokens } from './login/tokens.ts'
 import { createVault } from './login/vault.ts'
 import { openQueueBackend, type QueueBackend } from './queue/backend.ts'
 import type { SyncParts } from './sync.ts'
@@ -22,7 +24,7 @@ export type Context = SyncParts & {
   config: Config
   log: Log
   db: Database
-  accessTokenOf: AccessTokenOf
+  tokens: UserTokens
   /** For taking jobs and for the board: waits for the queue as long as it takes. */
   backend: QueueBackend
   /** For enqueueing: fails fast. */
@@ -54,7 +56,7 @@ export async function openContext(config: Config, log: Log, options: ContextOpti
   const { source, queueUrl } = config
   const prefix = options.queuePrefix === undefined ? {} : { prefix: options.queuePrefix }
   try {
-    // A renewal of tokens holds one connection and uses another, hence more than one a job.
+    // A renewal of tokens holds a connection while Entra thinks about it.
     const db = openDatabase(config.databaseUrl, {
       max: config.syncConcurrency + 10,
       prepare: config.databasePrepare,
@@ -87,7 +89,12 @@ export async function openContext(config: Config, log: Log, options: ContextOpti
       backend,
       producer,
       loginSucceeded: logins.loginSucceeded,
-      accessTokenOf: createAccessTokenOf({ db, vault, renew: entra.renew }),
+      tokens: createUserTokens({
+        db,
+        vault,
+        renew: entra.renew,
+        exchanged: createExchangedTokens(createExchange(source)),
+      }),
       openGraph: (accessToken, priority, signal) =>
         createGraphClient({ baseUrl: source.graphBaseUrl, accessToken, priority, signal }),
       tenantId: source.tenantId,
@@ -106,7 +113,8 @@ export async function openContext(config: Config, log: Log, options: ContextOpti
   }
 }
 
-async function requireTables(db: Database): Promise<void> {
+/** @throws {ConfigInvalid} where `migrate` has to run first. */
+export async function requireTables(db: Database): Promise<void> {
   if (await isMigrated(db)) return
   const message = 'the tables are missing or of an older version; run `entra-group-sync migrate` first'
   throw new ConfigInvalid([{ setting: 'DATABASE_URL', message }])

@@ -7,6 +7,7 @@ export type ErrorCode =
   | 'token_missing'
   | 'token_unreadable'
   | 'access_denied'
+  | 'sign_in_denied'
   | 'throttled'
   | 'throttled_too_long'
   | 'graph_unavailable'
@@ -45,19 +46,33 @@ export class SyncError extends Error {
 export class TokenRejected extends SyncError {
   /** Why, in Entra's or Graph's own words: an OAuth `error`, a code such as `AADSTS50173`, or ours. */
   readonly reason: string
+  /** JSON of a claims challenge: what the next token has to be asked for with. */
+  readonly claims: string | undefined
 
-  constructor(reason: string, message: string, details: ErrorDetails & { code?: ErrorCode } = {}) {
+  constructor(reason: string, message: string, details: RefusalDetails = {}) {
     super(details.code ?? 'token_rejected', message, details)
     this.name = 'TokenRejected'
     this.reason = reason
+    this.claims = details.claims
   }
 }
 
-/** The token is good but lacks a permission. Not retried, removes nothing. */
+export type RefusalDetails = ErrorDetails & { code?: ErrorCode; claims?: string | undefined }
+
+/**
+ * The token is good but lacks a permission (`access_denied`), or Entra lets this person not in, whoever asks
+ * (`sign_in_denied`). Not retried, removes nothing.
+ */
 export class AccessDenied extends SyncError {
-  constructor(message: string, details: ErrorDetails = {}) {
-    super('access_denied', message, details)
+  /** As that of {@link TokenRejected}. */
+  readonly reason: string
+  readonly claims: string | undefined
+
+  constructor(message: string, details: RefusalDetails & { reason?: string } = {}) {
+    super(details.code ?? 'access_denied', message, details)
     this.name = 'AccessDenied'
+    this.reason = details.reason ?? this.code
+    this.claims = details.claims
   }
 }
 

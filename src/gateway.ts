@@ -8,6 +8,7 @@ import { secureHeaders } from 'hono/secure-headers'
 import type { Logger } from 'pino'
 import type { Database } from '../db/client.ts'
 import { databaseAnswers } from '../db/reachable.ts'
+import { findWantedClaims } from '../db/token-states.ts'
 import { adminBoard, type BoardQueue } from './admin/board.ts'
 import { loginEvents } from './api/login-events.ts'
 import type { NamedKey, SourceConfig } from './config.ts'
@@ -87,7 +88,15 @@ export function createGateway(parts: GatewayParts): Hono {
   app.route('/', sessionRoutes({ publicUrl, source, sessions, db, log }))
   app.route(
     '/source/oauth',
-    oauthSource({ publicUrl, source, pendingSignIns, sessions, loginSucceeded, log }),
+    oauthSource({
+      publicUrl,
+      source,
+      pendingSignIns,
+      sessions,
+      loginSucceeded,
+      wantedClaims: (tenantId, objectId) => findWantedClaims(db, tenantId, objectId, source.slug),
+      log,
+    }),
   )
   app.route(
     '/v1',

@@ -10,13 +10,13 @@ import type { GraphClient, GraphPriority } from './graph/client.ts'
 import { readMemberships } from './graph/memberships.ts'
 import type { TenantBudget } from './graph/throttle.ts'
 import { addUsage, type GraphUsage } from './graph/usage.ts'
-import type { AccessTokenOf } from './login/tokens.ts'
+import type { UserTokens } from './login/tokens.ts'
 import type { SyncUserJob } from './queue/catalogue.ts'
 import { reconcile, type Reconciled, type Rules } from './reconcile/reconcile.ts'
 
 export type SyncParts = {
   db: Database
-  accessTokenOf: AccessTokenOf
+  tokens: UserTokens
   openGraph: (accessToken: string, priority: GraphPriority, signal?: AbortSignal) => GraphClient
   /** The tenant of the source: whose people, groups and tokens these parts are for. */
   tenantId: string
@@ -99,7 +99,7 @@ export async function syncUser(
     )
     const deletions = await noticeDeletions(parts, left, run, {
       openGraph: async () => {
-        const accessToken = await parts.accessTokenOf({ ...subject, source: job.source })
+        const accessToken = await parts.tokens.accessTokenOf({ ...subject, source: job.source })
         return parts.openGraph(accessToken, priorityOf(job), attempt.signal)
       },
       settle: async (usage) => await parts.budget.settle(priorityOf(job), usage, 0),
@@ -153,31 +153,24 @@ function priorityOf(job: SyncUserJob): GraphPriority {
   return job.cause === 'resync' ? 'low' : 'high'
 }
 
-/** A token Graph refuses though it hasn't expired is renewed once; then the refusal stands. */
+/** The turn is for all of a read, a second one with a renewed token included. */
 async function readRemote(
   parts: SyncParts,
   job: SyncUserJob,
   subject: SyncSubject,
   turn: Turn & { signal: AbortSignal | undefined },
 ) {
-  const owner = { ...subject, source: job.source }
-  const read = async (accessToken: string, beganAt: string) => {
+  let taken = false
+  return await parts.tokens.withAccessToken({ ...subject, source: job.source }, async (accessToken) => {
+    const beganAt = taken ? await databaseNow(parts.db) : await turn.take()
+    taken = true
     const graph = parts.openGraph(accessToken, priorityOf(job), turn.signal)
     try {
       return await readMemberships(graph, { objectId: subject.objectId, read: parts.groupRead, beganAt })
     } finally {
       turn.count(graph.usage())
     }
-  }
-  const accessToken = await parts.accessTokenOf(owner)
-  const beganAt = await turn.take()
-  try {
-    return await read(accessToken, beganAt)
-  } catch (error) {
-    if (!(error instanceof TokenRejected)) throw error
-    const renewed = await parts.accessTokenOf(owner, { refused: accessToken })
-    return await read(renewed, await databaseNow(parts.db))
-  }
+  })
 }
 
 async function endWithout(

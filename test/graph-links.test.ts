@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { retryAfterMs } from '../src/graph/answer.ts'
+import { retryAfterMs } from '../src/retry-after.ts'
 import { nextPath } from '../src/graph/memberships.ts'
 
 test.for([

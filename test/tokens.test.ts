@@ -1,10 +1,11 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
-import { findTokens, replaceTokens } from '../db/delegated-tokens.ts'
+import { findTokens, withRefreshLock } from '../db/delegated-tokens.ts'
 import { insertLoginEvent } from '../db/login-events.ts'
 import { createEntraClient } from '../src/login/entra.ts'
 import { tokenBinding } from '../src/login/login-succeeded.ts'
-import { createAccessTokenOf, type RenewedTokenSet, type TokenOwner } from '../src/login/tokens.ts'
+import { createExchangedTokens } from '../src/login/exchanged-tokens.ts'
+import { createUserTokens, type RenewedTokenSet, type TokenOwner } from '../src/login/tokens.ts'
 import { createVault } from '../src/login/vault.ts'
 import {
   defaultClientId,
@@ -57,8 +58,9 @@ const renewed = (number: number): RenewedTokenSet => ({
   lifetimeSeconds: 3600,
   scopes: ['User.Read'],
 })
+const noExchange = createExchangedTokens(() => Promise.reject(new Error('nothing was to be exchanged')))
 const accessTokens = (renew: (refreshToken: string) => Promise<RenewedTokenSet>) =>
-  createAccessTokenOf({ db: database.db, vault, renew })
+  createUserTokens({ db: database.db, vault, renew, exchanged: noExchange }).accessTokenOf
 const neverRenews = async (of: TokenOwner) =>
   await accessTokens(() => Promise.reject(new Error('nothing was to be renewed')))(of)
 
@@ -118,12 +120,8 @@ test('a sign-in during a renewal is not held up, and its tokens stay', async () 
 test('a renewal that was overtaken replaces nothing', async () => {
   const old = await store(3600)
   await store(3600, 'refresh-1', 'newer')
-  await replaceTokens(database.db, owner.userId, owner.source, old, {
-    sealed: 'x',
-    keyId: 'k1',
-    lifetimeSeconds: 1,
-    scopes: [],
-  })
+  const overtaking = { sealed: 'x', keyId: 'k1', lifetimeSeconds: 1, scopes: [] }
+  await withRefreshLock(database.db, owner.userId, owner.source, (tokens) => tokens.replace(old, overtaking))
   expect(await neverRenews(owner)).toBe('newer')
 })
 

@@ -17,6 +17,7 @@ export const decisions: Record<ErrorCode, Decision> = {
   token_missing: 'fail',
   token_unreadable: 'fail',
   access_denied: 'fail',
+  sign_in_denied: 'fail',
   throttled: 'delay',
   throttled_too_long: 'fail',
   graph_unavailable: 'retry',

@@ -2,6 +2,7 @@ import * as client from 'openid-client'
 import { z } from 'zod'
 import type { SourceConfig } from '../config.ts'
 import { GraphUnavailable, SyncError } from '../errors.ts'
+import { claimsParameter } from './claims.ts'
 import type { PendingSignIn } from './oauth-state.ts'
 import { renewTokens } from './renew.ts'
 import type { RenewedTokenSet } from './tokens.ts'
@@ -44,7 +45,7 @@ export type EntraClient = {
   /** Redeems the code of a callback and proves who signed in. `answered` is the URL the browser came back to. */
   redeem: (answered: URL, pending: PendingSignIn) => Promise<EntraSignIn>
   /** Redeems a refresh token; see {@link renewTokens}. */
-  renew: (refreshToken: string) => Promise<RenewedTokenSet>
+  renew: (refreshToken: string, claims?: string) => Promise<RenewedTokenSet>
 }
 
 /**
@@ -62,14 +63,18 @@ export function createEntraClient(source: SourceConfig): EntraClient {
         nonce: pending.nonce,
         code_challenge: await client.calculatePKCECodeChallenge(pending.codeVerifier),
         code_challenge_method: 'S256',
+        claims: claimsParameter(pending.claims),
         ...(loginHint === undefined ? {} : { login_hint: loginHint }),
       }),
     redeem: async (answered, pending) => {
-      const tokens = await client.authorizationCodeGrant(await configuration(), answered, {
+      const checks = {
         expectedState: pending.state,
         expectedNonce: pending.nonce,
         pkceCodeVerifier: pending.codeVerifier,
         idTokenExpected: true,
+      }
+      const tokens = await client.authorizationCodeGrant(await configuration(), answered, checks, {
+        claims: claimsParameter(pending.claims),
       })
       const claims = idTokenClaims.safeParse(tokens.claims())
       if (!claims.success)
@@ -92,7 +97,8 @@ export function createEntraClient(source: SourceConfig): EntraClient {
         },
       }
     },
-    renew: async (refreshToken) => await renewTokens(await configuration().catch(unavailable), refreshToken),
+    renew: async (refreshToken, claims) =>
+      await renewTokens(await configuration().catch(unavailable), refreshToken, claims),
   }
 }
 

@@ -61,7 +61,7 @@ async function sealEvent(
   { vault, source }: LoginParts,
   user: z.output<typeof signedInUser>,
 ): Promise<NewLoginEvent> {
-  const { accessToken, refreshToken, expiresAt, scopes } = user.tokens
+  const { accessToken, refreshToken, expiresAt, scopes, audience = 'graph' } = user.tokens
   const binding = tokenBinding(user.tenantId, user.objectId)
   const sealed = await vault.seal(
     { accessToken, ...(refreshToken === undefined ? {} : { refreshToken }) },
@@ -79,6 +79,7 @@ async function sealEvent(
     keyId: sealed.keyId,
     expiresAt,
     scopes,
+    audience,
   }
 }
 

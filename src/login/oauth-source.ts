@@ -3,9 +3,10 @@ import { randomNonce, randomPKCECodeVerifier, randomState } from 'openid-client'
 import type { Logger } from 'pino'
 import type { SourceConfig } from '../config.ts'
 import { toSyncError } from '../errors.ts'
-import { createEntraClient, type EntraSignIn } from './entra.ts'
+import { within } from '../within.ts'
+import { createEntraClient, type EntraClient, type EntraSignIn } from './entra.ts'
 import type { LoginSucceeded } from './signed-in-user.ts'
-import type { PendingSignIns } from './oauth-state.ts'
+import type { PendingSignIn, PendingSignIns } from './oauth-state.ts'
 import { problemPage } from './page.ts'
 import { safeReturnTo } from './return-to.ts'
 import type { Sessions } from './session.ts'
@@ -17,17 +18,21 @@ export type OAuthSourceParts = {
   pendingSignIns: PendingSignIns
   sessions: Sessions
   loginSucceeded: LoginSucceeded
+  /** The claims that this person's next sign-in has to ask for, where tokens were refused for the lack of them. */
+  wantedClaims: (tenantId: string, objectId: string) => Promise<string | undefined>
   log: Logger
 }
 
 /** How long a sign-in waits for its login event to be stored before it goes on without. */
 const storeWithinMs = 5000
 
+/** How long a sign-in waits to hear which claims to ask for before it goes on without. */
+const claimsWithinMs = 1000
+
 /** The routes of a source: `login/<slug>/` sends the browser to Entra, `callback/<slug>/` is where it comes back to. */
 export function oauthSource(parts: OAuthSourceParts): Hono {
   const { source, pendingSignIns } = parts
   const entra = createEntraClient(source)
-  const callbackUrl = `${parts.publicUrl}/source/oauth/callback/${source.slug}/`
   const publicHost = new URL(parts.publicUrl).host
   const app = new Hono()
 
@@ -44,21 +49,12 @@ export function oauthSource(parts: OAuthSourceParts): Hono {
     // Entra sends the browser back to the public URL: a cookie set under another name of this host would be missed.
     if (host !== publicHost && isLoopback(host))
       return c.redirect(`${parts.publicUrl}${pathname}${search}`, 302)
-    const pending = {
-      slug: source.slug,
-      state: randomState(),
-      nonce: randomNonce(),
-      codeVerifier: randomPKCECodeVerifier(),
-      returnTo: safeReturnTo(c.req.query('return_to')),
-    }
+    const returnTo = safeReturnTo(c.req.query('return_to'))
     const loginHint = c.req.query('login_hint')?.slice(0, 320) || undefined
-    try {
-      const url = await entra.authorizationUrl(pending, callbackUrl, loginHint)
-      await pendingSignIns.remember(c, pending)
-      return c.redirect(url.href, 302)
-    } catch (error) {
-      return await failed(parts, c, error)
-    }
+    // Only of a person who is proven: what a hint would bring up stood in the address for whoever typed it.
+    const session = await parts.sessions.read(c)
+    const claims = session && (await findWantedClaims(parts, session))
+    return await sendToEntra(parts, c, entra, { returnTo, loginHint, claims })
   })
 
   app.get('/callback/:slug/', async (c) => {
@@ -67,16 +63,68 @@ export function oauthSource(parts: OAuthSourceParts): Hono {
     if (pending?.slug !== source.slug) return await unknownState(parts, c)
     let person: EntraSignIn
     try {
-      person = await entra.redeem(new URL(callbackUrl + new URL(c.req.url).search), pending)
+      person = await entra.redeem(new URL(callbackUrl(parts) + new URL(c.req.url).search), pending)
     } catch (error) {
-      return await failed(parts, c, error)
+      return await failed(parts, c, error, pending)
     }
+    const { returnTo } = pending
+    const claims = pending.claims === undefined ? await findWantedClaims(parts, person) : undefined
     await recordLogin(parts, person)
     await parts.sessions.start(c, person)
-    return c.redirect(pending.returnTo, 303)
+    if (claims === undefined) return c.redirect(returnTo, 303)
+    const loginHint = person.userPrincipalName
+    return await sendToEntra(parts, c, entra, { returnTo, loginHint, claims, again: true })
   })
 
   return app
+}
+
+/**
+ * The browser on its way to Entra. `again`: the person is signed in, and goes once more for the claims of a challenge, which
+ * were not known to be this person's before.
+ */
+async function sendToEntra(
+  parts: OAuthSourceParts,
+  c: Context,
+  entra: EntraClient,
+  wanted: {
+    returnTo: string
+    loginHint: string | undefined
+    claims: string | undefined
+    again?: true
+  },
+): Promise<Response> {
+  const { loginHint, ...rest } = wanted
+  const { slug } = parts.source
+  const pending = {
+    ...rest,
+    slug,
+    state: randomState(),
+    nonce: randomNonce(),
+    codeVerifier: randomPKCECodeVerifier(),
+  }
+  try {
+    const url = await entra.authorizationUrl(pending, callbackUrl(parts), loginHint)
+    await parts.pendingSignIns.remember(c, pending)
+    return c.redirect(url.href, 302)
+  } catch (error) {
+    return await failed(parts, c, error, pending)
+  }
+}
+
+const callbackUrl = ({ publicUrl, source }: OAuthSourceParts) =>
+  `${publicUrl}/source/oauth/callback/${source.slug}/`
+
+async function findWantedClaims(
+  { wantedClaims }: OAuthSourceParts,
+  { tenantId, objectId }: { tenantId: string; objectId: string },
+): Promise<string | undefined> {
+  let claims: string | undefined
+  const find = async () => {
+    claims = await wantedClaims(tenantId, objectId)
+  }
+  await within(claimsWithinMs, find())
+  return claims
 }
 
 /** Signing in survives whatever happens to the event: the next sign-in, or the resync, makes up for a lost one. */
@@ -113,9 +161,16 @@ async function unknownState({ source, log }: OAuthSourceParts, c: Context): Prom
   )
 }
 
-async function failed({ source, log }: OAuthSourceParts, c: Context, error: unknown): Promise<Response> {
+async function failed(
+  { source, log }: OAuthSourceParts,
+  c: Context,
+  error: unknown,
+  { again, returnTo }: Pick<PendingSignIn, 'again' | 'returnTo'>,
+): Promise<Response> {
   const { temporary, ...facts } = describeSignInFailure(error)
-  log.warn({ source: source.slug, ...facts }, 'sign-in failed')
+  log.warn({ source: source.slug, ...facts }, again ? 'claims not satisfied' : 'sign-in failed')
+  // Signed in already, with the memberships as they were.
+  if (again) return c.redirect(returnTo, 303)
   if (temporary) c.header('Retry-After', '30')
   return c.html(
     await problemPage({

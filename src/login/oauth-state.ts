@@ -12,6 +12,10 @@ const pendingSignIn = z.object({
   nonce: z.string(),
   codeVerifier: z.string(),
   returnTo: z.string(),
+  /** Claims of a challenge that Entra was asked for; JSON. */
+  claims: z.string().optional(),
+  /** The person has signed in already; this time it is for the claims only. */
+  again: z.boolean().optional(),
 })
 
 /** A sign-in that has gone to Entra and not come back. */
@@ -24,8 +28,9 @@ export type PendingSignIns = {
 }
 
 const lifetimeSeconds = 600
-/** Sign-ins begun and left in other tabs; with more the request headers would grow past what servers take. */
+/** Sign-ins begun and left in other tabs, and their characters; with more the request headers would grow past what servers take. */
 const maxPending = 8
+const maxPendingLength = 8000
 
 /**
  * Keeps pending sign-ins in the browser that began them: one encrypted cookie a sign-in (`dir`, A256GCM), named after
@@ -42,8 +47,10 @@ export function createPendingSignIns(options: {
     prefix + createHash('sha256').update(state).digest('base64url').slice(0, 16)
   return {
     remember: async (c, pending) => {
-      const older = Object.keys(getCookie(c)).filter((name) => name.startsWith(prefix))
-      if (older.length >= maxPending) for (const name of older) deleteCookie(c, name, cookie)
+      const older = Object.entries(getCookie(c)).filter(([name]) => name.startsWith(prefix))
+      const length = older.reduce((sum, [, value]) => sum + value.length, 0)
+      if (older.length >= maxPending || length > maxPendingLength)
+        for (const [name] of older) deleteCookie(c, name, cookie)
       setCookie(c, nameFor(pending.state), await encrypt(keys, pending), {
         ...cookie,
         maxAge: lifetimeSeconds,

@@ -1,33 +1,33 @@
 import * as client from 'openid-client'
 import { z } from 'zod'
-import { GraphUnavailable, SyncError, Throttled, TokenRejected } from '../errors.ts'
+import { GraphUnavailable, type SyncError } from '../errors.ts'
+import { claimsParameter } from './claims.ts'
+import { entraFailure } from './entra-error.ts'
 import type { RenewedTokenSet } from './tokens.ts'
 
-/** Errors after which only the person can go on (OpenID Connect Core 3.1.2.6; Entra: reference-error-codes). */
-const needsLogin = new Set(['invalid_grant', 'interaction_required', 'login_required', 'consent_required'])
-
-/** Errors of the app registration: every user gets them until somebody mends it. */
-const needsOperator = new Set(['invalid_client', 'unauthorized_client', 'invalid_scope', 'invalid_request'])
-
-const entraError = z.object({
-  error_codes: z.array(z.number()).optional().catch(undefined),
+/** The error body of the token endpoint (Entra docs: v2-oauth2-auth-code-flow, error response). */
+export const tokenErrorBody = z.object({
+  error: z.string().catch(''),
+  suberror: z.string().catch(''),
+  error_codes: z.array(z.number()).catch([]),
+  claims: z.string().optional().catch(undefined),
   correlation_id: z.string().optional().catch(undefined),
 })
 
-/** Milliseconds, where Entra's 429 names none. */
-const pauseMs = 30_000
-
 /**
- * Redeems a refresh token. Decided on the status and the OAuth `error`, never on the description.
- * @throws {TokenRejected} only the person can go on · {Throttled} · {GraphUnavailable} no usable answer · {SyncError}
- * `config_invalid` where the app registration itself is refused.
+ * Redeems a refresh token, asking for the claims of a challenge where there was one.
+ * @throws {TokenRejected} only the person can go on · {AccessDenied} not even the person · {Throttled} ·
+ * {GraphUnavailable} no usable answer · {SyncError} `config_invalid`, `unexpected_response`: see {@link entraFailure}.
  */
 export async function renewTokens(
   configuration: client.Configuration,
   refreshToken: string,
+  claims?: string,
 ): Promise<RenewedTokenSet> {
   try {
-    const tokens = await client.refreshTokenGrant(configuration, refreshToken)
+    const tokens = await client.refreshTokenGrant(configuration, refreshToken, {
+      claims: claimsParameter(claims),
+    })
     return {
       accessToken: tokens.access_token,
       refreshToken: tokens.refresh_token,
@@ -40,17 +40,30 @@ export async function renewTokens(
 }
 
 function renewalError(error: unknown): SyncError {
-  if (!(error instanceof client.ResponseBodyError)) {
+  const response = responseOf(error)
+  if (response === undefined)
     return new GraphUnavailable("Entra's token endpoint gave no usable answer", { cause: error })
-  }
-  const told = entraError.safeParse(error.cause)
-  const codes = told.success ? (told.data.error_codes ?? []) : []
-  const details = { requestId: told.success ? told.data.correlation_id : undefined }
-  const said = `Entra answered ${error.status} ${error.error}${codes.map((code) => ` AADSTS${code}`).join('')}`
-  if (error.status === 429) return new Throttled(pauseMs, said, details)
-  if (needsLogin.has(error.error))
-    return new TokenRejected(codes.length > 0 ? `AADSTS${codes[0]}` : error.error, said, details)
-  if (needsOperator.has(error.error))
-    return new SyncError('config_invalid', `${said}: check the app registration and its secret`, details)
-  return new GraphUnavailable(said, details)
+  const body = error instanceof client.ResponseBodyError ? error.cause : {}
+  return tokenFailure(response.status, response.headers.get('retry-after'), body)
+}
+
+/** An answer of the token endpoint other than tokens as one of our errors. */
+export function tokenFailure(status: number, retryAfter: string | null, answer: unknown): SyncError {
+  const told = tokenErrorBody.safeParse(answer).data
+  return entraFailure(
+    {
+      status,
+      error: told?.error ?? '',
+      suberror: told?.suberror ?? '',
+      codes: told?.error_codes ?? [],
+    },
+    { retryAfter, claims: told?.claims, requestId: told?.correlation_id },
+  )
+}
+
+/** openid-client keeps the answer on the error where it was an error of OAuth, else as the innermost cause. */
+function responseOf(error: unknown): Response | undefined {
+  if (error instanceof client.ResponseBodyError) return error.response
+  if (error instanceof Response) return error
+  return error instanceof Error && error.cause !== error ? responseOf(error.cause) : undefined
 }

@@ -24,20 +24,27 @@ const instant = z
   .transform((told) => new Date(typeof told === 'number' ? told * 1000 : told).toISOString())
   .refine((text) => /^(19[7-9]|[2-9]\d\d)\d-/.test(text), 'must be a time from 1970 to 9999')
 
-/** Who signed in and with which Graph tokens, as the producer and `POST /v1/login-events` take it. */
+/** Who signed in and with which tokens, as the producer and `POST /v1/login-events` take it. */
 export const signedInUser = z.strictObject({
   tenantId: guid,
   objectId: guid,
   userPrincipalName: label.optional(),
   displayName: label.optional(),
   mail: label.optional(),
-  tokens: z.strictObject({
-    accessToken: token,
-    /** ISO 8601 with an offset, or seconds since 1970. */
-    expiresAt: instant,
-    refreshToken: token.optional(),
-    scopes: z.array(z.string().regex(/^[\x21-\x7e]{1,256}$/, 'must be a scope')).max(256),
-  }),
+  tokens: z
+    .strictObject({
+      accessToken: token,
+      /** ISO 8601 with an offset, or seconds since 1970. */
+      expiresAt: instant,
+      refreshToken: token.optional(),
+      scopes: z.array(z.string().regex(/^[\x21-\x7e]{1,256}$/, 'must be a scope')).max(256),
+      /** Whom the access token is for: Graph (the default), or the application's own API. */
+      audience: z.enum(['graph', 'api'], 'must be graph or api').optional(),
+    })
+    .refine(({ audience, refreshToken }) => audience !== 'api' || refreshToken === undefined, {
+      path: ['refreshToken'],
+      error: 'must be left out with the audience api, whose token is exchanged and not renewed',
+    }),
 })
 
 /** The same, for a source whose tenant is known: its people and nobody else's. */

@@ -1,8 +1,16 @@
 import type { Database } from '../../db/client.ts'
-import { findTokens, replaceTokens, withRefreshLock } from '../../db/delegated-tokens.ts'
-import { TokenRejected } from '../errors.ts'
+import {
+  findTokens,
+  refuseTokens,
+  withRefreshLock,
+  type StoredTokens,
+  type TokenRefusal,
+} from '../../db/delegated-tokens.ts'
+import { AccessDenied, SyncError, TokenRejected } from '../errors.ts'
+import { mergeClaims } from './claims.ts'
+import type { ExchangedTokens } from './exchanged-tokens.ts'
 import { tokenBinding } from './login-succeeded.ts'
-import type { Vault } from './vault.ts'
+import type { SealedTokens, Vault } from './vault.ts'
 
 export type RenewedTokenSet = {
   accessToken: string
@@ -14,60 +22,139 @@ export type RenewedTokenSet = {
 
 export type TokenOwner = { userId: string; tenantId: string; objectId: string; source: string }
 
-/**
- * A Graph token of that user that lives for at least another minute. `refused` is one that Graph has just answered 401:
- * it isn't given again.
- */
-export type AccessTokenOf = (owner: TokenOwner, options?: { refused?: string }) => Promise<string>
+/** A token that Graph has just answered 401, and the claims it asked for where it did: it isn't given again. */
+export type RefusedToken = { refused?: string; claims?: string | undefined }
+
+/** The sealed text tells a later refusal which tokens it is about. */
+type Given = { accessToken: string; sealed: string }
+
+export type UserTokens = {
+  /** A Graph token of that user that lives for at least another minute, if there can be one. */
+  accessTokenOf: (owner: TokenOwner, refused?: RefusedToken) => Promise<string>
+  /** Runs `use` with such a token; where Graph refuses it, once more with another. */
+  withAccessToken: <Result>(
+    owner: TokenOwner,
+    use: (accessToken: string) => Promise<Result>,
+  ) => Promise<Result>
+}
 
 /** Milliseconds of life below which a token is renewed before it is used. */
-const renewBelowMs = 60_000
+export const renewBelowMs = 60_000
 
-/**
- * Gives the stored access token, or renews it with the refresh token, one renewal a user at a time across processes.
- * The returned function throws {@link TokenRejected} where only a new sign-in helps: none stored, expired without a
- * refresh token (`offline_access` was not granted), or Entra refuses the refresh token.
- */
-export function createAccessTokenOf(parts: {
+export type UserTokensParts = {
   db: Database
   vault: Vault
   /** Redeems a refresh token at Entra. */
-  renew: (refreshToken: string) => Promise<RenewedTokenSet>
-}): AccessTokenOf {
-  const { db, vault, renew } = parts
-  const current = async (owner: TokenOwner, refused: string | undefined) => {
-    const stored = await findTokens(db, owner.userId, owner.source)
-    if (!stored)
-      throw new TokenRejected('token_missing', 'no tokens are stored for this user', {
-        code: 'token_missing',
-      })
-    const tokens = await vault.unseal(stored.sealed, tokenBinding(owner.tenantId, owner.objectId))
-    const usable = stored.livesMs > 0 && tokens.accessToken !== refused
-    return { ...tokens, sealed: stored.sealed, usable, fresh: usable && stored.livesMs > renewBelowMs }
+  renew: (refreshToken: string, claims?: string) => Promise<RenewedTokenSet>
+  /** Gives the Graph token that a token of our own API is exchanged for. */
+  exchanged: ExchangedTokens
+}
+
+/**
+ * Gives the stored access token, or renews it with the refresh token, one renewal a user at a time across processes. Both
+ * functions throw {@link TokenRejected} where only a new sign-in helps (none stored, spent without a refresh token, refused
+ * by Entra) and {@link AccessDenied} where Entra keeps the person out. What Entra refuses is stored: until the next sign-in
+ * the same is thrown without asking again.
+ */
+export function createUserTokens(parts: UserTokensParts): UserTokens {
+  const give = async (owner: TokenOwner, refused: RefusedToken = {}): Promise<Given> => {
+    const tokens = await open(parts.vault, owner, await findTokens(parts.db, owner.userId, owner.source))
+    if (tokens.audience === 'api') return await exchange(parts, owner, tokens, refused)
+    return isFresh(tokens, refused) ? tokens : await renewed(parts, owner, refused)
   }
-  return async (owner, { refused } = {}) => {
-    const first = await current(owner, refused)
-    if (first.fresh) return first.accessToken
-    return await withRefreshLock(db, owner.userId, owner.source, async () => {
-      const tokens = await current(owner, refused)
-      if (tokens.fresh) return tokens.accessToken
-      if (tokens.refreshToken === undefined) {
-        if (tokens.usable) return tokens.accessToken
-        throw new TokenRejected('no_refresh_token', 'the access token is spent and there is no refresh token')
+  return {
+    accessTokenOf: async (owner, refused) => (await give(owner, refused)).accessToken,
+    withAccessToken: async (owner, use) => {
+      const first = await give(owner)
+      try {
+        return await use(first.accessToken)
+      } catch (error) {
+        if (!(error instanceof TokenRejected)) throw error
+        const second = await give(owner, { refused: first.accessToken, claims: error.claims })
+        return await use(second.accessToken).catch(async (again: unknown) => {
+          // Without a challenge Graph doesn't say why: the next run may be luckier.
+          if (again instanceof TokenRejected && again.claims !== undefined)
+            await refuseTokens(parts.db, owner.userId, owner.source, second.sealed, refusalOf(again, {}))
+          throw again
+        })
       }
-      const renewed = await renew(tokens.refreshToken)
-      const { accessToken, refreshToken = tokens.refreshToken } = renewed
-      const sealed = await vault.seal(
-        { accessToken, refreshToken },
-        tokenBinding(owner.tenantId, owner.objectId),
-      )
-      await replaceTokens(db, owner.userId, owner.source, tokens.sealed, {
-        sealed: sealed.text,
-        keyId: sealed.keyId,
-        lifetimeSeconds: renewed.lifetimeSeconds,
-        scopes: renewed.scopes,
-      })
-      return accessToken
-    })
+    },
   }
+}
+
+type OpenTokens = StoredTokens & SealedTokens
+
+async function open(vault: Vault, owner: TokenOwner, stored: StoredTokens | undefined): Promise<OpenTokens> {
+  if (!stored)
+    throw new TokenRejected('token_missing', 'no tokens are stored for this user', { code: 'token_missing' })
+  const { state, reason } = stored
+  const told = `refused earlier (${reason}), and there was no sign-in since`
+  if (state === 'denied')
+    throw new AccessDenied(told, { code: 'sign_in_denied', reason: reason ?? 'unknown' })
+  if (state === 'needs_login') throw new TokenRejected(reason ?? 'unknown', told)
+  return { ...stored, ...(await vault.unseal(stored.sealed, tokenBinding(owner.tenantId, owner.objectId))) }
+}
+
+const isUsable = (tokens: OpenTokens, { refused }: RefusedToken) =>
+  tokens.livesMs > 0 && tokens.accessToken !== refused
+
+const isFresh = (tokens: OpenTokens, refused: RefusedToken) =>
+  isUsable(tokens, refused) && tokens.livesMs > renewBelowMs
+
+async function renewed(parts: UserTokensParts, owner: TokenOwner, refused: RefusedToken): Promise<Given> {
+  const { db, vault, renew } = parts
+  // A refusal is handed out of the transaction, not thrown: throwing would undo the row that says so.
+  const end = await withRefreshLock(db, owner.userId, owner.source, async (locked) => {
+    const tokens = await open(vault, owner, await locked.find())
+    if (isFresh(tokens, refused)) return tokens
+    if (tokens.refreshToken === undefined) {
+      if (isUsable(tokens, refused)) return tokens
+      const told = 'the access token is spent and there is no refresh token'
+      const error = new TokenRejected('no_refresh_token', told)
+      // Graph's plain 401 about a token that should live may be a whim of its own.
+      if (tokens.livesMs <= 0 || refused.claims !== undefined)
+        await locked.refuse(tokens.sealed, refusalOf(error, refused))
+      return error
+    }
+    try {
+      const set = await renew(tokens.refreshToken, refused.claims)
+      const { accessToken, refreshToken = tokens.refreshToken } = set
+      const binding = tokenBinding(owner.tenantId, owner.objectId)
+      const sealed = await vault.seal({ accessToken, refreshToken }, binding)
+      await locked.replace(tokens.sealed, { ...set, sealed: sealed.text, keyId: sealed.keyId })
+      return { accessToken, sealed: sealed.text }
+    } catch (error) {
+      if (!isRefusal(error)) throw error
+      await locked.refuse(tokens.sealed, refusalOf(error, refused))
+      return error
+    }
+  })
+  if (end instanceof SyncError) throw end
+  return end
+}
+
+async function exchange(
+  { db, exchanged }: UserTokensParts,
+  owner: TokenOwner,
+  tokens: OpenTokens,
+  refused: RefusedToken,
+): Promise<Given> {
+  try {
+    const accessToken = await exchanged.for(tokens.accessToken, { ...refused, livesMs: tokens.livesMs })
+    return { accessToken, sealed: tokens.sealed }
+  } catch (error) {
+    if (isRefusal(error))
+      await refuseTokens(db, owner.userId, owner.source, tokens.sealed, refusalOf(error, refused))
+    throw error
+  }
+}
+
+const isRefusal = (error: unknown): error is TokenRejected | AccessDenied =>
+  error instanceof TokenRejected || error instanceof AccessDenied
+
+function refusalOf(error: TokenRejected | AccessDenied, { claims }: RefusedToken): TokenRefusal {
+  if (error instanceof AccessDenied)
+    return { state: 'denied', reason: error.reason, claims: mergeClaims(claims, error.claims) }
+  const reason = claims === undefined ? error.reason : 'insufficient_claims'
+  return { state: 'needs_login', reason, claims: mergeClaims(claims, error.claims) }
 }

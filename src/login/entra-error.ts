@@ -1,0 +1,134 @@
+import {
+  AccessDenied,
+  GraphUnavailable,
+  SyncError,
+  Throttled,
+  TokenRejected,
+  type ErrorCode,
+} from '../errors.ts'
+import { retryAfterMs } from '../retry-after.ts'
+import { mergeClaims } from './claims.ts'
+
+/** What a refusal by Entra's token endpoint means for whoever asked. */
+export type EntraErrorClass =
+  /** The grant is spent or revoked. */
+  | 'sign_in_again'
+  /** A policy wants more of the person: a second factor, say. */
+  | 'claims_challenge'
+  /** The person, or an administrator, has not agreed to a permission. */
+  | 'consent'
+  /** The account, or a policy: signing in again leads to the same. */
+  | 'denied'
+  /** The app registration, its secret or the tenant: everybody gets this until an operator mends it. */
+  | 'configuration'
+  /** Our request was wrong. */
+  | 'bug'
+  | 'throttled'
+  /** Entra is unwell. */
+  | 'transient'
+
+/** The parts of an answer that decide; its description is none. */
+export type EntraError = {
+  status: number | undefined
+  /** OAuth's `error`; empty where the answer had none. */
+  error: string
+  suberror: string
+  codes: readonly number[]
+}
+
+/** Entra docs: reference-error-codes. */
+const classesByCode = classesOf(
+  ['sign_in_again', [50173, 700082, 70008, 700084, 70043, 50013, 500133]],
+  ['claims_challenge', [50076, 50079, 50074, 50078]],
+  ['consent', [65001, 65004, 90094]],
+  ['denied', [53003, 53000, 50057, 50034, 50105]],
+  ['configuration', [700016, 7000112, 90002, 50020, 7000215, 7000222, 700027, 7000218]],
+  ['bug', [70011, 28002, 700022, 54005, 501481]],
+  ['throttled', [90055, 50196]],
+  ['transient', [90033, 90006, 90024, 50033]],
+)
+
+/** Those that MSAL acts on as well. */
+const classesBySuberror = classesOf(
+  [
+    'sign_in_again',
+    ['bad_token', 'token_expired', 'user_password_expired', 'ui_not_allowed', 'interrupted_user'],
+  ],
+  ['claims_challenge', ['basic_action', 'additional_action']],
+  ['consent', ['consent_required']],
+  ['denied', ['message_only']],
+)
+
+/** RFC 6749, 5.2; OpenID Connect Core, 3.1.2.6. */
+const classesByError = classesOf(
+  ['sign_in_again', ['invalid_grant', 'login_required', 'account_selection_required']],
+  ['claims_challenge', ['interaction_required']],
+  ['consent', ['consent_required', 'access_denied']],
+  ['configuration', ['invalid_client', 'unauthorized_client', 'invalid_tenant']],
+  [
+    'bug',
+    [
+      'invalid_request',
+      'invalid_scope',
+      'invalid_resource',
+      'unsupported_grant_type',
+      'unsupported_response_type',
+    ],
+  ],
+  ['transient', ['temporarily_unavailable', 'server_error']],
+)
+
+/**
+ * Decides on status, code, suberror and error, in this order, since each says more than the next. What nobody has described
+ * is taken to pass: it is tried again a few times, and nothing is removed meanwhile.
+ */
+export function classifyEntraError({ status, error, suberror, codes }: EntraError): EntraErrorClass {
+  if (status === 429) return 'throttled'
+  const known = codes.map((code) => classesByCode.get(code)).find((found) => found !== undefined)
+  return known ?? classesBySuberror.get(suberror) ?? classesByError.get(error) ?? 'transient'
+}
+
+/** Milliseconds, where a pause is asked for and none is named. */
+const pauseMs = 30_000
+
+export type EntraErrorDetails = {
+  /** `Retry-After` as it came. */
+  retryAfter?: string | null
+  claims?: string | undefined
+  requestId?: string | undefined
+  cause?: unknown
+}
+
+/** A refusal as one of our errors: `needs_login`, `denied`, a pause, another try, or a matter for an operator. */
+export function entraFailure(
+  error: EntraError,
+  { retryAfter = null, claims: asked, ...details }: EntraErrorDetails = {},
+): SyncError {
+  const [code] = error.codes
+  const name = /^\w{1,64}$/.test(error.error) ? error.error : 'an unknown error'
+  const said = `Entra answered ${[error.status, name, code && `AADSTS${code}`].filter(Boolean).join(' ')}`
+  const reason = code === undefined ? name : `AADSTS${code}`
+  const claims = mergeClaims(asked)
+  const refused = (told: string) => new TokenRejected(reason, told, { ...details, claims })
+  const failed = (as: ErrorCode, what: string) => new SyncError(as, `${said}: ${what}`, details)
+  const pause = () => new Throttled(retryAfter === null ? pauseMs : retryAfterMs(retryAfter), said, details)
+  const failures: Record<EntraErrorClass, () => SyncError> = {
+    sign_in_again: () => refused(said),
+    claims_challenge: () => refused(`${said}: a policy wants more of the person`),
+    consent: () => refused(`${said}: consent is missing`),
+    denied: () => {
+      const who = 'the account is disabled, gone, not assigned to the app, or kept out by a policy'
+      return new AccessDenied(`${said}: ${who}`, { ...details, code: 'sign_in_denied', reason, claims })
+    },
+    configuration: () => failed('config_invalid', 'check the app registration and its secret'),
+    bug: () => failed('unexpected_response', 'the request was not as Entra wants it'),
+    throttled: pause,
+    transient: () =>
+      error.status === 503 && retryAfter !== null ? pause() : new GraphUnavailable(said, details),
+  }
+  return failures[classifyEntraError(error)]()
+}
+
+function classesOf<Key>(...lists: (readonly [EntraErrorClass, readonly Key[]])[]): Map<Key, EntraErrorClass> {
+  return new Map(lists.flatMap(([name, keys]) => keys.map((key) => [key, name] as const)))
+}

@@ -1,0 +1,110 @@
+import type {
+  AuthorityValidationOptions,
+  OnBehalfOfCredentialSecretOptions,
+  TokenCredentialOptions,
+} from '@azure/identity'
+import { z } from 'zod'
+import type { SourceConfig } from '../config.ts'
+import { GraphUnavailable, SyncError } from '../errors.ts'
+import { entraFailure } from './entra-error.ts'
+import type { Exchange } from './exchanged-tokens.ts'
+import { tokenFailure } from './renew.ts'
+
+/** The first isn't in the credential's own type, but is what it reads. */
+type CredentialOptions = AuthorityValidationOptions &
+  TokenCredentialOptions &
+  OnBehalfOfCredentialSecretOptions
+type PipelinePolicy = NonNullable<TokenCredentialOptions['additionalPolicies']>[number]['policy']
+
+/** Milliseconds for one request. */
+const timeoutMs = 15_000
+
+/** The last answer of Entra to a credential, as far as it decides. */
+type Answered = { status: number; retryAfter: string | null; body: string }
+
+/**
+ * The on-behalf-of exchange (Entra docs: v2-oauth2-on-behalf-of-flow), by `@azure/identity`, which is loaded at the first
+ * use. It wraps errors until neither code nor `Retry-After` are left, so a policy of ours in its pipeline keeps the answer.
+ */
+export function createExchange(source: SourceConfig): Exchange {
+  return async (assertion, claims) => {
+    if (!source.authorityHost.startsWith('https:')) {
+      const told = 'must be https for tokens of audience "api": @azure/identity speaks nothing else'
+      throw new SyncError('config_invalid', `ENTRA_AUTHORITY_HOST ${told}`)
+    }
+    const { OnBehalfOfCredential } = await import('@azure/identity')
+    const last: { answer?: Answered | undefined } = {}
+    const options: CredentialOptions = {
+      tenantId: source.tenantId,
+      clientId: source.clientId,
+      clientSecret: source.clientSecret,
+      userAssertionToken: assertion,
+      authorityHost: source.authorityHost,
+      // Else it asks login.microsoftonline.com about any other host.
+      disableInstanceDiscovery: true,
+      // Retrying is the queue's.
+      retryOptions: { maxRetries: 0 },
+      additionalPolicies: [{ position: 'perCall', policy: keepAnswer(last) }],
+    }
+    const credential = new OnBehalfOfCredential(options)
+    try {
+      const scope = `${source.graphBaseUrl}/.default`
+      // As everywhere we say that we handle claims challenges.
+      const token = await credential.getToken(scope, { enableCae: true, ...(claims && { claims }) })
+      return { accessToken: token.token, expiresAt: token.expiresOnTimestamp }
+    } catch (error) {
+      throw last.answer ? answerFailure(last.answer) : identityFailure(error)
+    }
+  }
+}
+
+function keepAnswer(last: { answer?: Answered | undefined }): PipelinePolicy {
+  return {
+    name: 'keepAnswer',
+    sendRequest: async (request, next) => {
+      last.answer = undefined
+      request.timeout = timeoutMs
+      const response = await next(request)
+      const { status, headers, bodyAsText } = response
+      last.answer = { status, retryAfter: headers.get('retry-after') ?? null, body: bodyAsText ?? '' }
+      return response
+    },
+  }
+}
+
+function answerFailure({ status, retryAfter, body }: Answered): SyncError {
+  try {
+    return tokenFailure(status, retryAfter, JSON.parse(body))
+  } catch {
+    return tokenFailure(status, retryAfter, {})
+  }
+}
+
+/** What MSAL hangs on its errors. */
+const msalError = z.object({
+  errorCode: z.string().min(1),
+  errorNo: z.coerce.number().optional().catch(undefined),
+  subError: z.string().catch(''),
+  status: z.number().optional().catch(undefined),
+  claims: z.string().optional().catch(undefined),
+  correlationId: z.string().optional().catch(undefined),
+})
+
+/** Codes of MSAL's own for an Entra it can't reach or understand; all others come from Entra. */
+const ownCodes = new Set(['network_error', 'no_network_connectivity', 'endpoints_resolution_error'])
+
+/** An error of `@azure/identity` as one of ours, decided on what MSAL says in it or in one of its causes. */
+export function identityFailure(thrown: unknown): SyncError {
+  for (let error = thrown; error instanceof Error && error !== error.cause; error = error.cause) {
+    const told = msalError.safeParse(error).data
+    if (!told || ownCodes.has(told.errorCode)) continue
+    const { errorCode, errorNo, subError, status, claims, correlationId } = told
+    const codes = errorNo === undefined ? [] : [errorNo]
+    return entraFailure(
+      { status, error: errorCode, suberror: subError, codes },
+      { claims, requestId: correlationId },
+    )
+  }
+  // Without the cause: a message of MSAL's may hold Entra's text.
+  return new GraphUnavailable("Entra's token endpoint gave no usable answer")
+}

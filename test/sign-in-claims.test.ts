@@ -1,0 +1,121 @@
+import { randomUUID } from 'node:crypto'
+import { beforeEach, expect, test } from 'vitest'
+import { findTokens, refuseTokens } from '../db/delegated-tokens.ts'
+import { insertLoginEvent } from '../db/login-events.ts'
+import { createEntraClient } from '../src/login/entra.ts'
+import { createBrowser } from './support/browser.ts'
+import { givenDatabase } from './support/database.ts'
+import { deadDatabase, publicUrl, testGateway } from './support/gateway.ts'
+import { callbackPath, givenTinyEntra, loginPath, person, type TinyEntra } from './support/tiny-entra.ts'
+
+let entra: TinyEntra
+const database = givenDatabase()
+const dead = deadDatabase()
+
+givenTinyEntra((given) => (entra = given))
+
+const capability = { xms_cc: { values: ['cp1'] } }
+const wanted = { acrs: { essential: true, value: 'c1' } }
+const claims = JSON.stringify({ access_token: wanted })
+
+/** What a sign-in stores of the person; `refused` is what a run has learnt since. */
+async function store(refused: boolean) {
+  const sealed = randomUUID()
+  const { userId } = await insertLoginEvent(database.db, {
+    eventId: randomUUID(),
+    source: 'entra-id',
+    tenantId: person.tid,
+    objectId: person.oid,
+    userPrincipalName: person.preferred_username,
+    displayName: null,
+    mail: null,
+    sealed,
+    keyId: 'k1',
+    expiresAt: new Date().toISOString(),
+    scopes: [],
+  })
+  const refusal = { state: 'needs_login', reason: 'insufficient_claims', claims } as const
+  if (refused) await refuseTokens(database.db, userId, 'entra-id', sealed, refusal)
+  return { userId }
+}
+
+beforeEach(() => store(false))
+
+function setUp(db = database.db) {
+  const gateway = testGateway({ db, source: entra.source })
+  return { ...gateway, browser: createBrowser(gateway.app, publicUrl) }
+}
+
+const claimsAsked = (addresses: readonly string[]) =>
+  addresses
+    .filter((address) => address.includes('/authorize?'))
+    .map((address): unknown => JSON.parse(new URL(address).searchParams.get('claims') ?? ''))
+const claimsRedeemed = () =>
+  entra.requests.flatMap(({ form }): unknown[] => (form ? [JSON.parse(form['claims'] ?? '')] : []))
+
+test('a sign-in says that we handle claims challenges, at both endpoints, and so does a renewal', async () => {
+  const { browser } = setUp()
+  await browser.open(loginPath)
+  expect(claimsAsked(browser.visited)).toEqual([{ access_token: capability }])
+  expect(claimsRedeemed()).toEqual([{ access_token: capability }])
+  entra.requests.length = 0
+  await createEntraClient(entra.source)
+    .renew('refresh', claims)
+    .catch(() => undefined)
+  expect(claimsRedeemed()).toEqual([{ access_token: { ...capability, ...wanted } }])
+})
+
+test('a person known by the session is sent with the claims at once, and once', async () => {
+  const { browser, logins } = setUp()
+  await browser.open(loginPath)
+  await store(true)
+  const before = browser.visited.length
+  expect((await browser.open(`${loginPath}?return_to=/session`)).status).toBe(200)
+  expect(claimsAsked(browser.visited.slice(before))).toEqual([{ access_token: { ...capability, ...wanted } }])
+  expect(claimsRedeemed().at(-1)).toEqual({ access_token: { ...capability, ...wanted } })
+  expect(logins).toHaveLength(2)
+})
+
+test('a person nobody knew at first goes to Entra once more for the claims, and both sign-ins are recorded', async () => {
+  await store(true)
+  const { browser, logins } = setUp()
+  const answer = await browser.open(`${loginPath}?return_to=/session`)
+  expect(await answer.json()).toMatchObject({ signedIn: true })
+  expect(claimsAsked(browser.visited)).toEqual([
+    { access_token: capability },
+    { access_token: { ...capability, ...wanted } },
+  ])
+  expect(logins).toHaveLength(2)
+})
+
+test('a name in the address brings up nothing of the person it belongs to', async () => {
+  await store(true)
+  const { browser } = setUp()
+  const away = await browser.fetchOnce(`${loginPath}?login_hint=${person.preferred_username}`)
+  expect(claimsAsked([away.headers.get('location') ?? ''])).toEqual([{ access_token: capability }])
+})
+
+test('a person who does not satisfy the claims is signed in all the same', async () => {
+  await store(true)
+  const { browser, logLines } = setUp()
+  const isSecondTrip = (next: URL) => next.searchParams.get('claims')?.includes('acrs') !== true
+  const away = await browser.open(`${loginPath}?return_to=/session`, isSecondTrip)
+  const state = new URL(away.headers.get('location') ?? '').searchParams.get('state') ?? ''
+  const query = new URLSearchParams({ error: 'access_denied', error_description: 'AADSTS50076', state })
+  const answer = await browser.open(`${callbackPath}?${query.toString()}`)
+  expect(await answer.json()).toMatchObject({ signedIn: true })
+  expect(logLines.join()).toContain('claims not satisfied')
+})
+
+test('a database that does not answer keeps nobody from signing in', async () => {
+  const { browser } = setUp(dead)
+  expect((await browser.open(loginPath)).status).toBe(200)
+  expect(claimsAsked(browser.visited)).toHaveLength(1)
+})
+
+test('a sign-in stored later ends whatever was refused', async () => {
+  const { userId } = await store(true)
+  expect(await findTokens(database.db, userId, 'entra-id')).toMatchObject({ state: 'needs_login' })
+  await store(false)
+  expect(await findTokens(database.db, userId, 'entra-id')).toMatchObject({ state: 'valid', reason: null })
+})
