@@ -64,6 +64,15 @@ program
   .option('--wait <seconds>', 'how long to wait for the outcome', wholeNumber(0, 3600), 30)
   .action(async (run, options) => await (await commands()).runApprove(run, options))
 program
+  .command('keys')
+  .description('the keys that seal stored tokens')
+  .command('rotate')
+  .description(
+    'seals anew, with the first of TOKEN_ENCRYPTION_KEYS, every stored token that another key seals; exit code 1 if some do not open',
+  )
+  .option('--batch <n>', 'how many at once', wholeNumber(1, 10_000), 500)
+  .action(async (options) => await (await commands()).runRotateKeys(options))
+program
   .command('simulate')
   .description('a simulated Entra tenant with Microsoft Graph on loopback; prints the settings that use it')
   .option('--users <n>', 'size of the tenant', wholeNumber(0, 100_000), 250)

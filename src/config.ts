@@ -70,6 +70,8 @@ export type ConfigNeeds = {
   gateway?: boolean
   /** Only the database (and the queue in it): `migrate`. */
   databaseOnly?: boolean
+  /** The database and the keys of stored tokens: `keys rotate`. */
+  tokenKeysOnly?: boolean
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -197,8 +199,9 @@ type Settings = { [Name in keyof typeof settings]?: z.output<(typeof settings)[N
 export function loadConfig(environment: Environment = process.env, needs: ConfigNeeds = {}): Config {
   const { values, problems } = parseSettings(environment)
   const required: (keyof Settings)[] = ['DATABASE_URL']
-  if (!needs.databaseOnly)
-    required.push('ENTRA_TENANT_ID', 'ENTRA_CLIENT_ID', 'ENTRA_CLIENT_SECRET', 'TOKEN_ENCRYPTION_KEYS')
+  if (!needs.databaseOnly) required.push('TOKEN_ENCRYPTION_KEYS')
+  if (!needs.databaseOnly && !needs.tokenKeysOnly)
+    required.push('ENTRA_TENANT_ID', 'ENTRA_CLIENT_ID', 'ENTRA_CLIENT_SECRET')
   if (needs.gateway) required.push('SESSION_KEYS')
   for (const setting of required) {
     if (!environment[setting]) problems.push({ setting, message: 'is missing' })

@@ -11,6 +11,8 @@ export type SealedTokens = z.output<typeof contents>
 export type Sealed = { text: string; keyId: string }
 
 export type Vault = {
+  /** Of the key that seals. */
+  keyId: string
   /** Seals with the first key. `binding` (the user's identity) must be given again to open it. */
   seal: (tokens: SealedTokens, binding: string) => Promise<Sealed>
   /** @throws {TokenRejected} `token_unreadable`: unknown key, other binding, altered text. Signing in again mends it. */
@@ -25,6 +27,7 @@ export function createVault(keys: readonly NamedKey[]): Vault {
   const [current] = keys
   if (!current) throw new TypeError('a vault needs at least one key')
   return {
+    keyId: current.id,
     seal: async (tokens, binding) => {
       const plaintext = new TextEncoder().encode(JSON.stringify(tokens))
       const jwe = new CompactEncrypt(plaintext).setProtectedHeader({
