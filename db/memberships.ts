@@ -28,11 +28,13 @@ export type Read = {
   digest: string
   /** How many groups were read. */
   remote: number
+  /** Groups with hidden membership were read too. */
+  hidden: boolean
   run: Run
 }
 
 /** The state of a user's row that a plan was made from: the plan is void when it has changed. */
-export type Basis = { snapshotAt: string | null; digest: string | null }
+export type Basis = { snapshotAt: string | null; digest: string | null; hidden: boolean }
 
 /** What a plan is made from. */
 export type Loaded = {
@@ -75,7 +77,8 @@ export async function touchUnchanged(
     with person as (
       select id, snapshot_at from users where id = ${userId} and tenant_id = ${tenantId}
     ), touched as (
-      update users set snapshot_at = ${beganAt}, last_synced_at = clock_timestamp(), sync_state = 'synced'
+      update users set snapshot_at = ${beganAt}, last_synced_at = clock_timestamp(), sync_state = 'synced',
+        hidden_read = ${read.hidden}
       where id = ${userId} and tenant_id = ${tenantId} and membership_digest = ${read.digest}
         and (snapshot_at is null or snapshot_at <= ${beganAt}::timestamptz)
       returning id
@@ -111,13 +114,13 @@ export async function loadStored(
         except select object_id from member
       ) unknown join groups g on g.tenant_id = ${tenantId} and g.object_id = unknown.object_id
     )
-    select u.snapshot_at as "snapshotAt", u.membership_digest as digest,
+    select u.snapshot_at as "snapshotAt", u.membership_digest as digest, u.hidden_read as hidden,
       (select ${groupColumns(db, beganAt)} from member g) as members,
       (select ${groupColumns(db, beganAt)} from other g) as others
     from users u where u.id = ${userId} and u.tenant_id = ${tenantId}`
   if (!row) return undefined
-  const { snapshotAt, digest, members, others } = row
-  return { basis: { snapshotAt, digest }, members: groupsOf(members), others: groupsOf(others) }
+  const { snapshotAt, digest, hidden, members, others } = row
+  return { basis: { snapshotAt, digest, hidden }, members: groupsOf(members), others: groupsOf(others) }
 }
 
 function groupColumns(db: Database, beganAt: string) {
@@ -236,12 +239,7 @@ export async function applyWrites(
         (select count(*) from removed)::int as removed,
         exists (select from known where deleted_at is not null)
           or exists (select from written where not open) as skipped
-    ), settled as (
-      update users u set snapshot_at = ${beganAt},
-        membership_digest = case when ${held > 0} or done.skipped then null else ${read.digest} end,
-        last_synced_at = case when ${held > 0} then u.last_synced_at else clock_timestamp() end,
-        sync_state = ${held > 0 ? 'held' : 'synced'}
-      from ready cross join done where u.id = ready.id
+    ), settled as (${settleUser(db, read, held > 0)}
     )
     insert into sync_runs (id, user_id, source, cause, resync_id, started_at, outcome, graph_request_id, remote_count,
       groups_created, groups_updated, added, removed, held)
@@ -254,6 +252,17 @@ export async function applyWrites(
     from ready cross join done
     returning outcome, groups_created as "groupsCreated", groups_updated as "groupsUpdated", added, removed`
   return row
+}
+
+/** The user's state after a plan was carried out: where removals were held, it is not synced, and read as before. */
+function settleUser(db: Database, read: Read, held: boolean) {
+  return db.$client`
+    update users u set snapshot_at = ${read.beganAt},
+      membership_digest = case when ${held} or done.skipped then null else ${read.digest} end,
+      last_synced_at = case when ${held} then u.last_synced_at else clock_timestamp() end,
+      sync_state = ${held ? 'held' : 'synced'},
+      hidden_read = case when ${held} then u.hidden_read else ${read.hidden} end
+    from ready cross join done where u.id = ready.id`
 }
 
 /** Columns as JSON arrays: serialised natively, parsed faster than records or array literals, any character kept. */

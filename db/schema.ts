@@ -45,6 +45,8 @@ export const users = pgTable(
     snapshotAt: at('snapshot_at'),
     /** Digest of the remote memberships stored now; equal digest = nothing to write. Null or `void …` equals none. */
     membershipDigest: text('membership_digest'),
+    /** The memberships stored now were read with the permission to see groups with hidden membership. */
+    hiddenRead: boolean('hidden_read').notNull().default(false),
     syncState: text('sync_state').notNull().default('never'),
     createdAt: at('created_at').notNull().defaultNow(),
   },

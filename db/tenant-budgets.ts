@@ -49,14 +49,15 @@ export async function registerBudget(db: Database, { clientId, tenantId }: Budge
  *   `low` slots, when they are shown, are given up for new ones at the end.
  * - `pace` is the share of the rate that is used; it grows back with time.
  *
- * Nothing waits for the disk: a crashed server forgets promises, never a membership.
+ * Nothing waits for the disk: a crashed server forgets promises, never a membership. Undefined where the budget isn't
+ * registered, or not any more.
  */
 export async function promiseSlot(
   db: Database,
   key: BudgetKey,
   rules: BudgetRules,
   { units, priority, slot }: SlotRequest,
-): Promise<Promised> {
+): Promise<Promised | undefined> {
   const sql = db.$client
   const high = priority === 'high'
   const [row] = await sql<{ waitMs: number; at: number; generation: number; now: string }[]>`
@@ -85,7 +86,7 @@ export async function promiseSlot(
       to_char(now_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as now,
       set_config('synchronous_commit', 'off', true)
     from found`
-  if (!row) throw new Error('the budget of the tenant is not registered')
+  if (!row) return undefined
   return { waitMs: Math.ceil(row.waitMs), slot: { at: row.at, generation: row.generation }, now: row.now }
 }
 

@@ -1,7 +1,6 @@
 import { z } from 'zod'
 import { ConfigInvalid, type ConfigProblem } from './errors.ts'
 import { createGroupFilter, namePattern, type GroupFilter, type NamePattern } from './reconcile/filter.ts'
-import type { GuardLimits } from './reconcile/guard.ts'
 
 /** One configured Entra app registration people sign in through. */
 export type SourceConfig = {
@@ -41,9 +40,9 @@ export type Config = {
   /** Sync jobs one worker process runs at once. */
   syncConcurrency: number
   /** A plan that would remove at least so many of a person's memberships, and this share of them (0–1), is held. */
-  guard: GuardLimits
+  guard: { minRemovals: number; maxShare: number }
   /** The same for all runs of one resync together, the share being that of the source's memberships. */
-  resyncGuard: GuardLimits
+  resyncGuard: { minRemovals: number; maxShare: number }
   /** Which groups are kept; undefined = all. */
   groupFilter: GroupFilter | undefined
   logLevel: LogLevel

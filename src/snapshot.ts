@@ -17,6 +17,11 @@ export type Snapshot = {
   beganAt: string
   /** Each group once. */
   memberships: readonly RemoteMembership[]
+  /**
+   * Read with `Member.Read.Hidden`: without it groups with hidden membership may be left out (Graph docs:
+   * list transitiveMemberOf), so that a list without them proves nothing about them.
+   */
+  hidden?: boolean
   /** Graph's `request-id` of the last page. */
   requestId: string | undefined
 }

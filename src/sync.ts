@@ -161,16 +161,24 @@ async function readRemote(
   turn: Turn & { signal: AbortSignal | undefined },
 ) {
   let taken = false
-  return await parts.tokens.withAccessToken({ ...subject, source: job.source }, async (accessToken) => {
-    const beganAt = taken ? await databaseNow(parts.db) : await turn.take()
-    taken = true
-    const graph = parts.openGraph(accessToken, priorityOf(job), turn.signal)
-    try {
-      return await readMemberships(graph, { objectId: subject.objectId, read: parts.groupRead, beganAt })
-    } finally {
-      turn.count(graph.usage())
-    }
-  })
+  return await parts.tokens.withAccessToken(
+    { ...subject, source: job.source },
+    async (accessToken, scopes) => {
+      const beganAt = taken ? await databaseNow(parts.db) : await turn.take()
+      taken = true
+      const graph = parts.openGraph(accessToken, priorityOf(job), turn.signal)
+      try {
+        const snapshot = await readMemberships(graph, {
+          objectId: subject.objectId,
+          read: parts.groupRead,
+          beganAt,
+        })
+        return { ...snapshot, hidden: scopes.some((scope) => /(^|\/)Member\.Read\.Hidden$/i.test(scope)) }
+      } finally {
+        turn.count(graph.usage())
+      }
+    },
+  )
 }
 
 async function endWithout(

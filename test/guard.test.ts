@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { approvedRemovals, approveRun, listRuns } from '../db/sync-runs.ts'
-import { guardPlan } from '../src/reconcile/guard.ts'
+import { guardHidden, guardPlan } from '../src/reconcile/guard.ts'
 import type { Plan } from '../src/reconcile/plan.ts'
 import { reconcile } from '../src/reconcile/reconcile.ts'
 import { createTestDatabase, type TestDatabase } from './support/database.ts'
@@ -148,4 +148,16 @@ describe('with a database', () => {
     await sync(user, many.slice(0, 19))
     expect(await sync(user, [])).toMatchObject({ outcome: 'applied', counts: { removed: 19 } })
   })
+})
+
+test('what a token without Member.Read.Hidden does not list is held where it was read with it, however little it is', () => {
+  const plan = { create: [], update: [], add: ['x'], remove: ['a'] }
+  expect(guardHidden(plan, { before: true, now: false })).toEqual({ plan: { ...plan, remove: [] }, held: 1 })
+  for (const read of [
+    { before: true, now: true },
+    { before: false, now: false },
+    { before: false, now: true },
+  ])
+    expect(guardHidden(plan, read)).toEqual({ plan, held: 0 })
+  expect(guardHidden(plan, { before: true, now: false }, 1)).toEqual({ plan, held: 0 })
 })

@@ -109,7 +109,12 @@ test('a plan made from what a newer read has left is not carried out', async () 
   const plan = planReconcile([], stored)
   expect(plan.remove).toHaveLength(1)
   expect(
-    await applyWrites(db, { ...user, beganAt, digest: '', remote: 0, run }, stored.basis, plan),
+    await applyWrites(
+      db,
+      { ...user, beganAt, digest: '', remote: 0, hidden: false, run },
+      stored.basis,
+      plan,
+    ),
   ).toBeUndefined()
   expect(await groupsOf(db, user)).toHaveLength(1)
   expect(await changesOf(db, user)).toHaveLength(1)

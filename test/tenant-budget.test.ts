@@ -19,8 +19,11 @@ const key = { clientId: 'client', tenantId: 'tenant' }
 const rules = { unitsPer10s: 10, burstMs: 2000, slotLifeMs: 500, recoverMs: 1e12 }
 const pauses = { floorMs: 1000, capMs: 8000, forgetMs: 60_000, slowTo: 0.5 }
 
-const ask = (priority: 'high' | 'low', units = 1, slot?: Slot) =>
-  promiseSlot(given.db, key, rules, { priority, units, slot })
+async function ask(priority: 'high' | 'low', units = 1, slot?: Slot, slower = rules) {
+  const promised = await promiseSlot(given.db, key, slower, { priority, units, slot })
+  if (!promised) throw new Error('the budget is registered before each test')
+  return promised
+}
 
 /** Seconds, rounded: when it is told to come. */
 const secondsFor = async (...asked: Parameters<typeof ask>) => Math.round((await ask(...asked)).waitMs / 1000)
@@ -103,7 +106,7 @@ test('near the limit turns come slower, and faster again with time', async () =>
   const recovering = { ...rules, recoverMs: 100_000 }
   await settleUnits(given.db, key, recovering, { units: 0, priority: 'high', pace: 0.5 })
   expect((await findBudget(given.db, key, recovering))?.pace).toBeCloseTo(0.5, 1)
-  const first = await promiseSlot(given.db, key, recovering, { priority: 'high', units: 10 })
+  const first = await ask('high', 10, undefined, recovering)
   expect(Math.round(first.waitMs / 1000)).toBe(18)
   await pass(25_000)
   expect((await findBudget(given.db, key, recovering))?.pace).toBeCloseTo(0.75, 1)
@@ -215,4 +218,14 @@ test('the budget says when to come back with an error that carries the slot', as
   const first = budget.takeTurn({ priority: 'high' })
   await expect(first).rejects.toBeInstanceOf(Throttled)
   await expect(first).rejects.toMatchObject({ code: 'throttled', slot: { generation: 0 } })
+})
+
+test('a budget that a crash of the server has emptied is begun anew', async () => {
+  const budget = createTenantBudget({ db: given.db, key, unitsPer10s: 3500 })
+  await budget.takeTurn({ priority: 'high' })
+  await given.db.$client`truncate tenant_budgets`
+  await expect(budget.takeTurn({ priority: 'high' })).resolves.toMatch(/^\d{4}-/)
+  await given.db.$client`truncate tenant_budgets`
+  const told = await budget.pause('high', new Throttled(7000, 'a pause'))
+  expect(told.retryAfterMs).toBeGreaterThan(6000)
 })

@@ -48,15 +48,14 @@ export function createTenantBudget(parts: {
 }): TenantBudget {
   const { db, key } = parts
   const budget = { ...rules, unitsPer10s: parts.unitsPer10s }
-  let registered: Promise<void> | undefined
-  const ready = async () => {
-    registered ??= registerBudget(db, key)
-    registered.catch(() => (registered = undefined))
-    await registered
-  }
   const promise = async (priority: GraphPriority, slot?: Slot) => {
-    await ready()
-    return await promiseSlot(db, key, budget, { units: unitsOfRead, priority, slot })
+    const request = { units: unitsOfRead, priority, slot }
+    for (;;) {
+      const promised = await promiseSlot(db, key, budget, request)
+      if (promised) return promised
+      // The first who asks, or the first after a crash of the server, which empties an unlogged table.
+      await registerBudget(db, key)
+    }
   }
   return {
     takeTurn: async ({ priority, slot }) => {
@@ -74,7 +73,7 @@ export function createTenantBudget(parts: {
       if (units !== 0 || pace < 1) await settleUnits(db, key, budget, { units, priority, pace })
     },
     pause: async (priority, asked) => {
-      await ready()
+      await registerBudget(db, key)
       await pauseBudget(db, key, { ...budget, ...pauseRules }, asked.retryAfterMs)
       const { waitMs, slot } = await promise(priority)
       return new Throttled(Math.max(waitMs, 1), asked.message, { slot, requestId: asked.requestId })

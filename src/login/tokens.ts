@@ -26,15 +26,18 @@ export type TokenOwner = { userId: string; tenantId: string; objectId: string; s
 export type RefusedToken = { refused?: string; claims?: string | undefined }
 
 /** The sealed text tells a later refusal which tokens it is about. */
-type Given = { accessToken: string; sealed: string }
+type Given = { accessToken: string; sealed: string; scopes: readonly string[] }
 
 export type UserTokens = {
   /** A Graph token of that user that lives for at least another minute, if there can be one. */
   accessTokenOf: (owner: TokenOwner, refused?: RefusedToken) => Promise<string>
-  /** Runs `use` with such a token; where Graph refuses it, once more with another. */
+  /**
+   * Runs `use` with such a token; where Graph refuses it, once more with another. `scopes` are those the token was issued
+   * with, as far as is known: of an exchanged one, none.
+   */
   withAccessToken: <Result>(
     owner: TokenOwner,
-    use: (accessToken: string) => Promise<Result>,
+    use: (accessToken: string, scopes: readonly string[]) => Promise<Result>,
   ) => Promise<Result>
 }
 
@@ -67,11 +70,11 @@ export function createUserTokens(parts: UserTokensParts): UserTokens {
     withAccessToken: async (owner, use) => {
       const first = await give(owner)
       try {
-        return await use(first.accessToken)
+        return await use(first.accessToken, first.scopes)
       } catch (error) {
         if (!(error instanceof TokenRejected)) throw error
         const second = await give(owner, { refused: first.accessToken, claims: error.claims })
-        return await use(second.accessToken).catch(async (again: unknown) => {
+        return await use(second.accessToken, second.scopes).catch(async (again: unknown) => {
           // Without a challenge Graph doesn't say why: the next run may be luckier.
           if (again instanceof TokenRejected && again.claims !== undefined)
             await refuseTokens(parts.db, owner.userId, owner.source, second.sealed, refusalOf(again, {}))
@@ -122,7 +125,7 @@ async function renewed(parts: UserTokensParts, owner: TokenOwner, refused: Refus
       const binding = tokenBinding(owner.tenantId, owner.objectId)
       const sealed = await vault.seal({ accessToken, refreshToken }, binding)
       await locked.replace(tokens.sealed, { ...set, sealed: sealed.text, keyId: sealed.keyId })
-      return { accessToken, sealed: sealed.text }
+      return { accessToken, sealed: sealed.text, scopes: set.scopes.length > 0 ? set.scopes : tokens.scopes }
     } catch (error) {
       if (!isRefusal(error)) throw error
       await locked.refuse(tokens.sealed, refusalOf(error, refused))
@@ -141,7 +144,7 @@ async function exchange(
 ): Promise<Given> {
   try {
     const accessToken = await exchanged.for(tokens.accessToken, { ...refused, livesMs: tokens.livesMs })
-    return { accessToken, sealed: tokens.sealed }
+    return { accessToken, sealed: tokens.sealed, scopes: [] }
   } catch (error) {
     if (isRefusal(error))
       await refuseTokens(db, owner.userId, owner.source, tokens.sealed, refusalOf(error, refused))

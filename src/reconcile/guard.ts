@@ -29,6 +29,16 @@ export function guardPlan(plan: Plan, memberships: number, limits: GuardLimits, 
   return { plan: { ...plan, remove: [] }, held: removals }
 }
 
+/**
+ * Pure. Holds all removals of a plan made without the permission to see groups with hidden membership, where the stored
+ * memberships were read with it: what isn't listed may be hidden now and not left.
+ */
+export function guardHidden(plan: Plan, read: { before: boolean; now: boolean }, approved = 0): Guarded {
+  const removals = plan.remove.length
+  if (!read.before || read.now || removals <= approved) return { plan, held: 0 }
+  return { plan: { ...plan, remove: [] }, held: removals }
+}
+
 /** What a resync has done so far to the people of its source, counted before a plan of it is applied. */
 export type ResyncSoFar = {
   /** Memberships removed. */

@@ -1,5 +1,12 @@
 import type { Database } from '../../db/client.ts'
-import { applyWrites, loadStored, touchUnchanged, type Read, type Written } from '../../db/memberships.ts'
+import {
+  applyWrites,
+  loadStored,
+  touchUnchanged,
+  type Loaded,
+  type Read,
+  type Written,
+} from '../../db/memberships.ts'
 import { findResyncSoFar } from '../../db/resyncs.ts'
 import { approvedRemovals, type Run } from '../../db/sync-runs.ts'
 import { SyncError } from '../errors.ts'
@@ -7,7 +14,7 @@ import type { Snapshot } from '../snapshot.ts'
 import { databaseFailure } from '../database-failure.ts'
 import { digestOf, filteredDigest } from './digest.ts'
 import { sift, type GroupFilter, type Sifted } from './filter.ts'
-import { guardPlan, guardResync, type Guarded, type GuardLimits } from './guard.ts'
+import { guardHidden, guardPlan, guardResync, type Guarded, type GuardLimits } from './guard.ts'
 import { planReconcile, type Plan, type Stored } from './plan.ts'
 
 /** The stored user whose memberships were read, and the tenant whose groups are theirs to have. */
@@ -63,6 +70,7 @@ export async function reconcile(
     beganAt: snapshot.beganAt,
     digest: filter ? filteredDigest(digest, filter.fingerprint) : digest,
     remote: snapshot.memberships.length,
+    hidden: snapshot.hidden ?? false,
     run: { ...run, graphRequestId: run.graphRequestId ?? snapshot.requestId },
   }
   try {
@@ -98,7 +106,7 @@ async function attemptReconcile(
   )
   if (!stored) throw userUnknown()
   const plan = planReconcile(sifted.memberships, stored, sifted.unknown)
-  const guarded = await guard(db, read, plan, stored.members.length, rules)
+  const guarded = await guard(db, read, plan, stored, rules)
   const written = await applyWrites(db, read, stored.basis, { ...guarded.plan, held: guarded.held })
   if (!written) return undefined
   const { outcome: end, ...counts } = written
@@ -112,9 +120,9 @@ async function attemptReconcile(
 /** A resync is looked up only where one of its plans removes, approvals only where something would be held. */
 async function guard(
   db: Database,
-  { userId, tenantId, run: { resyncId } }: Read,
+  { userId, tenantId, hidden, run: { resyncId } }: Read,
   plan: Plan,
-  memberships: number,
+  { members, basis }: Loaded,
   { guard: limits, resyncGuard }: Rules,
 ): Promise<Guarded> {
   const removals = plan.remove.length
@@ -123,7 +131,9 @@ async function guard(
       ? await findResyncSoFar(db, { resyncId, tenantId, countFrom: resyncGuard.minRemovals - removals })
       : undefined
   const decide = (approved: number): Guarded => {
-    const guarded = guardPlan(plan, memberships, limits, approved)
+    const unseen = guardHidden(plan, { before: basis.hidden, now: hidden }, approved)
+    if (unseen.held > 0) return unseen
+    const guarded = guardPlan(plan, members.length, limits, approved)
     if (guarded.held > 0 || !soFar || !resyncGuard) return guarded
     return guardResync(plan, soFar, resyncGuard, approved)
   }

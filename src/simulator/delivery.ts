@@ -1,18 +1,8 @@
 import type { ServerResponse } from 'node:http'
 import { once } from 'node:events'
 import { setTimeout as wait } from 'node:timers/promises'
+import type { Delivery } from './faults.ts'
 import type { HttpAnswer } from './http.ts'
-
-/** How an answer misbehaves on its way out, after it was made; of several ways the first that is listed. */
-export type Delivery = {
-  delayMs?: number
-  /** Keeps the connection and says nothing, at all or after half of the body. */
-  hang?: boolean | 'mid-body'
-  cut?: 'before-headers' | 'mid-body'
-  drip?: { bytes: number; everyMs: number }
-  /** Half of the body, then blanks, which JSON allows, as fast as they are read and until the client leaves. */
-  endless?: boolean
-}
 
 const blanks = Buffer.alloc(64 * 1024, ' ')
 

@@ -1,9 +1,19 @@
-import type { Delivery } from './delivery.ts'
 import type { HttpAnswer, Origin } from './http.ts'
 import type { AadstsCode } from './entra/error-codes.ts'
 import { AadstsError } from './entra/aadsts.ts'
 import { throttledInner } from './graph-api/errors.ts'
 import { pathMatches } from './request-log.ts'
+
+/** How an answer misbehaves on its way out, after it was made; of several ways the first that is listed. */
+export type Delivery = {
+  delayMs?: number
+  /** Keeps the connection and says nothing, at all or after half of the body. */
+  hang?: boolean | 'mid-body'
+  cut?: 'before-headers' | 'mid-body'
+  drip?: { bytes: number; everyMs: number }
+  /** Half of the body, then blanks, which JSON allows, as fast as they are read and until the client leaves. */
+  endless?: boolean
+}
 
 /** Which answers a fault applies to; what is left out matches everything. */
 export type FaultTarget = {

@@ -1,7 +1,6 @@
-import type { Delivery } from './delivery.ts'
 import type { Authority } from './entra/authority.ts'
 import { answerEntra } from './entra/endpoints.ts'
-import { faulty, type FaultSource, type FaultSubject } from './faults.ts'
+import { faulty, type Delivery, type FaultSource, type FaultSubject } from './faults.ts'
 import type { GraphTenant } from './graph-api/call.ts'
 import { answerGraph, describeGraphRequest } from './graph-api/endpoints.ts'
 import type { Handler, HttpAnswer, HttpRequest, Origin } from './http.ts'

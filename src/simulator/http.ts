@@ -2,7 +2,8 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import { once } from 'node:events'
-import { deliver, type Delivery } from './delivery.ts'
+import { deliver } from './delivery.ts'
+import type { Delivery } from './faults.ts'
 
 /** Which of the two stand-ins a request came to: the authority host or Microsoft Graph. */
 export type Origin = 'entra' | 'graph'

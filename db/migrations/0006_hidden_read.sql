@@ -1,0 +1,1 @@
+ALTER TABLE "users" ADD COLUMN "hidden_read" boolean DEFAULT false NOT NULL;
