@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { describeJob } from '../src/queue/catalogue.ts'
 import { approveHeldRun } from '../src/approve.ts'
 import { signIn } from '../src/embedded/browser.ts'
+import { faultsOf } from '../src/simulator/index.ts'
 import { givenWorld } from './support/people.ts'
 import { availableBackends } from './support/world.ts'
 
@@ -198,4 +199,16 @@ test('a removal that is too large is held, and after approval a worker reads aga
   expect(await storedGroups(person)).toEqual([])
   await expect(approveHeldRun(context, runId, 0)).rejects.toMatchObject({ code: 'run_not_held' })
   expect(await db.$client`select sync_state from users`).toEqual([{ sync_state: 'synced' }])
+})
+
+test('a complete answer of which most is missing, with a count that agrees, is held, and the next true one is clean', async () => {
+  const { simulator, startWorkers } = await open({ backend: 'postgres' })
+  await startWorkers()
+  const person = personIn(40)
+  expect(await login(person)).toMatchObject({ outcome: 'applied' })
+  simulator.faults.next({ ...faultsOf.membersMissing(30), on: { page: 1 } })
+  expect(await login(person)).toMatchObject({ outcome: 'held' })
+  expect(await storedGroups(person)).toEqual(remoteGroups(person))
+  expect(await login(person)).toMatchObject({ outcome: 'unchanged' })
+  expect(await storedGroups(person)).toHaveLength(40)
 })
