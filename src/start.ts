@@ -82,7 +82,7 @@ export async function start(options: StartOptions): Promise<Started> {
       : await startSimulator({ users: options.users, https: false })
     if (simulator) {
       closers.push(() => simulator.close())
-      Object.assign(filled, simulatorSettings(simulator))
+      Object.assign(filled, simulatorSettings(simulator), nonEmpty(environment))
       const { tenant, entraUrl, graphUrl } = simulator
       say(
         `Simulated tenant of ${tenant.users().length} users and ${tenant.groups().length} groups at ${entraUrl} and ${graphUrl}`,
@@ -139,7 +139,14 @@ export function simulatorSettings({ tenant, entraUrl, graphUrl }: Simulator): Re
     ENTRA_CLIENT_SECRET: defaultClientSecret,
     ENTRA_AUTHORITY_HOST: entraUrl,
     GRAPH_BASE_URL: graphUrl,
+    TENANT_SIZE: tenantSize(tenant.users().length),
   }
+}
+
+/** As Graph sizes tenants for its limits (Graph docs: throttling-limits). */
+function tenantSize(users: number): 'S' | 'M' | 'L' {
+  if (users < 50) return 'S'
+  return users <= 500 ? 'M' : 'L'
 }
 
 /** A real tenant needs all of its settings, and on a database that outlives this folder also keys that do. */

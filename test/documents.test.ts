@@ -269,3 +269,16 @@ describe('links and paths', () => {
     expect(documents.filter((file) => foreign.test(read(file)))).toEqual([])
   })
 })
+
+it('names a test for everything that always holds, and each of them is there', () => {
+  const promises = section(read('docs/architecture.md'), '## What always holds')
+    .split(/\n(?=\d+\. )/)
+    .slice(1)
+  expect(promises.length).toBeGreaterThanOrEqual(10)
+  for (const promise of promises) {
+    const list = [...promise.matchAll(/\(((?:`[\w-]+`[,\s]*)+)\)/g)].at(-1)?.[1] ?? ''
+    const named = [...list.matchAll(/[\w-]+/g)].map(String)
+    expect(named, promise).not.toEqual([])
+    for (const name of named) expect(existsSync(path.join(root, `test/${name}.test.ts`)), name).toBe(true)
+  }
+})

@@ -57,7 +57,8 @@ describe.each(availableBackends())('with the queue in %s', (backend) => {
   })
 
   test('a sign-in is served while resyncs still wait for their turn', async () => {
-    const world = await open({ backend, environment: { GRAPH_UNITS_PER_10S: '50' } })
+    // Half a minute for all of them.
+    const world = await open({ backend, environment: { GRAPH_UNITS_PER_10S: '10' } })
     const { context, startWorkers } = world
     const people = Array.from({ length: 15 }, () => personIn(1))
     for (const person of people) await context.loginSucceeded(await signedIn(person))
