@@ -43,6 +43,19 @@ describe.each(availableBackends())('with the queue in %s', (backend) => {
     expect(reads(world)).toBe(5)
   })
 
+  test('an answer near the limit slows the tenant down before anything is refused', async () => {
+    const world = await open({ backend })
+    const { simulator, context, startWorkers } = world
+    await startWorkers()
+    const near = { 'x-ms-throttle-limit-percentage': '0.96' }
+    const told = simulator.faults.next({ on: { page: 1 }, headers: near })
+    expect(await login(personIn(1))).toMatchObject({ outcome: 'applied' })
+    expect(told.remaining()).toBe(0)
+    const { pace, pausedMs } = (await context.budget.state())!
+    expect(pace).toBeLessThan(1)
+    expect(pausedMs).toBe(0)
+  })
+
   test('who waits for a turn waits in the queue, once, and spends no attempt', async () => {
     const world = await open({ backend, environment: { GRAPH_UNITS_PER_10S: '100' } })
     const { context, startWorkers } = world
