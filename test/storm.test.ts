@@ -59,6 +59,8 @@ describe.each(storms)('with the queue in $backend', ({ backend, people, signIns 
       known.set(id, event)
       return event
     }
+    // A full bucket would bear the whole storm unpaced.
+    simulator.throttle.drain(1000)
     await Promise.all([startWorkers({ concurrency: 10 }), startWorkers({ concurrency: 10 })])
     let next = 0
     const signInSome = async () => {
