@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -92,6 +92,27 @@ describe('start with nothing configured', { timeout: 120_000 }, () => {
     expect(second.printed()).toMatch(/another entra-group-sync is running on/)
     const [, publicUrl = ''] = await first.line(/^Sign in: +(\S+)$/)
     expect((await fetch(publicUrl)).status).toBe(200)
+  })
+
+  test('a folder that can not be made or written is named, with what to do, and nothing spins or starts', async () => {
+    const file = path.join(home, 'a-file')
+    writeFileSync(file, '')
+    for (const data of ['/proc/nope/deeper', path.join(file, 'below'), file]) {
+      const command = run(['start', '--exit', '--data', data])
+      expect(await command.ended, data).toBe(1)
+      const told = new RegExp(`^--data: ${data} can't be used \\([A-Z]+\\): give a folder`)
+      expect(command.printed()).toMatch(told)
+      expect(command.printed().split('\n')).toHaveLength(1)
+    }
+  })
+
+  test('kept keys that are damaged are named, and not replaced', async () => {
+    const kept = path.join(home, 'secrets.json')
+    writeFileSync(kept, '{"tokenKeys":')
+    const command = run(['start', '--exit', '--data', home])
+    expect(await command.ended).toBe(1)
+    expect(command.printed()).toMatch(/^--data: .*secrets\.json is damaged/)
+    expect(readFileSync(kept, 'utf8')).toBe('{"tokenKeys":')
   })
 
   test('a configuration that is half set is refused, every problem named, before anything starts', async () => {

@@ -17,6 +17,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { SyncError } from '../errors.ts'
 import { canEnter, sharedHome, type Account, type Binaries } from './binaries.ts'
+import { openHome } from './home.ts'
 
 export type DataDirectory = { path: string; password: string }
 
@@ -31,7 +32,7 @@ export async function openDataDirectory(
   binaries: Binaries,
   signal?: AbortSignal,
 ): Promise<DataDirectory> {
-  mkdirSync(home, { recursive: true })
+  openHome(home)
   const place = path.join(home, 'postgres')
   const password = keptPassword(path.join(home, 'postgres-password'))
   if (!existsSync(place) && !canEnter(account, home)) linkElsewhere(place)
