@@ -1,7 +1,7 @@
 import type { Database } from '../db/client.ts'
 import { findSharedGroups, markGroupsDeleted } from '../db/groups.ts'
 import { databaseFailure } from './database-failure.ts'
-import type { SyncError } from './errors.ts'
+import { Throttled, type SyncError } from './errors.ts'
 import type { GraphClient } from './graph/client.ts'
 import type { GraphUsage } from './graph/usage.ts'
 import { maxGroupsAsked, readDeletedGroups } from './graph/groups.ts'
@@ -29,6 +29,8 @@ export async function noticeDeletions(
     openGraph: () => Promise<GraphClient>
     /** Told what the question has cost. */
     settle: (usage: GraphUsage) => Promise<void>
+    /** Told that Graph asked for a pause. */
+    pause: (asked: Throttled) => Promise<unknown>
   },
 ): Promise<Deletions | undefined> {
   if (groupIds.length === 0) return undefined
@@ -38,10 +40,14 @@ export async function noticeDeletions(
     asked = shared.objectIds.length
     if (asked === 0) return undefined
     const graph = await ask.openGraph()
-    const objectIds = await readDeletedGroups(graph, shared.objectIds)
+    const asking = readDeletedGroups(graph, shared.objectIds)
+    await Promise.allSettled([asking])
     await ask.settle(graph.usage())
+    const { objectIds, throttled } = await asking
+    if (throttled) await ask.pause(throttled)
     return { asked, ...(await markGroupsDeleted(db, { tenantId, objectIds, at: shared.now, run })) }
   } catch (thrown) {
+    if (thrown instanceof Throttled) await ask.pause(thrown).catch(() => undefined)
     return { asked, groups: 0, memberships: 0, failed: databaseFailure(thrown).code }
   }
 }

@@ -103,6 +103,7 @@ export async function syncUser(
         return parts.openGraph(accessToken, priorityOf(job), attempt.signal)
       },
       settle: async (usage) => await parts.budget.settle(priorityOf(job), usage, 0),
+      pause: async (asked) => await parts.budget.pause(priorityOf(job), asked),
     })
     return { run, outcome, counts, deletions }
   } catch (thrown) {

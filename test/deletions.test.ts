@@ -27,7 +27,8 @@ describe('asking Graph whether groups exist', () => {
       user.id,
       scope === undefined ? {} : { scope },
     )
-    return await readDeletedGroups(createGraphClient({ baseUrl: simulator.graphUrl, accessToken }), objectIds)
+    const client = createGraphClient({ baseUrl: simulator.graphUrl, accessToken })
+    return (await readDeletedGroups(client, objectIds)).objectIds
   }
 
   function groups(count: number): string[] {
@@ -179,6 +180,19 @@ describe('a sign-in', () => {
     expect(await world.db.$client`select from sync_runs where outcome = 'failed'`).toHaveLength(0)
   })
 
+  test.for([
+    ['all of it', { on: { path: /\$batch$/ } }],
+    ['one group of it', { on: { path: groupsAsked } }],
+  ] as const)('pauses the tenant for everybody where %s is throttled', async ([, on]) => {
+    world.simulator.tenant.deleteGroup(shared)
+    if (on.on.path !== groupsAsked)
+      world.simulator.faults.next({ on: { path: /\$batch$/ }, rewrite: (body) => body })
+    const spoilt = world.simulator.faults.next({ ...on, status: 429, headers: { 'Retry-After': '60' } })
+    expect(await login(ada ?? '')).toMatchObject({ outcome: 'applied' })
+    expect(spoilt.remaining()).toBe(0)
+    expect((await world.context.budget.state())?.pausedMs).toBeGreaterThan(50_000)
+  })
+
   test('whose database fails on the deletion is no failure either', async () => {
     const closed = { db: world.db, tenantId: world.simulator.tenant.id }
     const end = await noticeDeletions(
@@ -188,6 +202,7 @@ describe('a sign-in', () => {
       {
         openGraph: () => Promise.reject(new Error()),
         settle: async () => undefined,
+        pause: async () => undefined,
       },
     )
     expect(end).toMatchObject({ asked: 0, failed: 'database_failed' })

@@ -17,6 +17,7 @@ const job = (more: Partial<SyncUserJob> = {}, attemptsMade = 0) => {
     delays,
     attemptsMade,
     data,
+    readData: async (): Promise<SyncUserJob | undefined> => asked.data,
     updateData: async (changed: SyncUserJob) => void (asked.data = changed),
     moveToDelayed: async (timestamp: number) => void delays.push(timestamp),
   }
@@ -62,4 +63,17 @@ test('a later attempt neither has the turn of the one before nor has waited yet'
   expect(later.data.wait).toMatchObject({ attempt: 1 })
   expect(later.data.wait?.since).toBeGreaterThan(1)
   expect(later.data.wait).not.toHaveProperty('slot')
+})
+
+test('a resync that a sign-in took over while it ran comes back at once, as the sign-in it has become', async () => {
+  const asked = job({ cause: 'resync', wait: { attempt: 0, since: 1, slot: { at: 1, generation: 1 } } })
+  const loginEventId = '7c1f0a6e-1f5a-4e1c-8a39-0a4f6a5c3b20'
+  const taken: SyncUserJob = { ...asked.data, cause: 'login', loginEventId }
+  asked.readData = async () => taken
+  const begun = Date.now()
+  await toJobError(new Throttled(60_000, 'pause', { slot: { at: 9, generation: 3 } }), asked, 'token')
+  expect(asked.data).toMatchObject({ cause: 'login', loginEventId, wait: { attempt: 0 } })
+  expect(asked.data.wait).not.toHaveProperty('slot')
+  expect(asked.data.wait?.since).toBeGreaterThanOrEqual(begun)
+  expect(asked.delays[0]).toBeLessThan(begun + 30_000)
 })

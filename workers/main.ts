@@ -32,7 +32,8 @@ export async function startWorkers(
 ): Promise<Workers> {
   const { backend, producer, log, db } = parts
   const { concurrency, stopWithinMs = 20_000, lockMs = 30_000 } = options
-  const worker = backend.openWorker(syncQueueName, createSyncUserProcessor(parts, log), {
+  const queue = backend.openQueue(syncQueueName)
+  const worker = backend.openWorker(syncQueueName, createSyncUserProcessor({ ...parts, queue }, log), {
     concurrency,
     lockDuration: lockMs,
     stalledInterval: lockMs,

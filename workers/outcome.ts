@@ -38,6 +38,8 @@ export const decisions: Record<ErrorCode, Decision> = {
 export type DelayableJob = {
   data: SyncUserJob
   attemptsMade: number
+  /** The data as the queue has it by now: a sign-in may have taken the job over since it began. */
+  readData: () => Promise<SyncUserJob | undefined>
   updateData: (data: SyncUserJob) => Promise<void>
   moveToDelayed: (timestamp: number, token?: string) => Promise<void>
 }
@@ -66,13 +68,19 @@ export async function toJobError(
   return decision === 'fail' ? new UnrecoverableError(message) : new Error(message)
 }
 
-/** The turn stands in the job's data, so that any worker can show it. */
+/**
+ * The turn stands in the job's data, so that any worker can show it. A job that has become a sign-in's meanwhile was
+ * promised a resync's turn: it comes back at once and asks for its own.
+ */
 async function delayJob(job: DelayableJob, token: string | undefined, error: Throttled): Promise<void> {
   const now = Date.now()
-  const { since = now } = waitOf(job) ?? {}
+  const data = (await job.readData()) ?? job.data
+  const isTakenOver = data.cause !== job.data.cause
+  const { since = now } = (isTakenOver ? undefined : waitOf(job)) ?? {}
+  const slot = isTakenOver ? undefined : error.slot
   await job.updateData({
-    ...job.data,
-    wait: { attempt: job.attemptsMade, since, ...(error.slot === undefined ? {} : { slot: error.slot }) },
+    ...data,
+    wait: { attempt: job.attemptsMade, since, ...(slot === undefined ? {} : { slot }) },
   })
-  await job.moveToDelayed(now + error.retryAfterMs, token)
+  await job.moveToDelayed(now + (isTakenOver ? 1 : error.retryAfterMs), token)
 }

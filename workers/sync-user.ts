@@ -1,13 +1,16 @@
 import { DelayedError, UnrecoverableError, type Job } from 'bullmq'
 import type { Log } from '../src/log.ts'
 import { toSyncError } from '../src/errors.ts'
-import type { SyncProcessor, SyncUserResult } from '../src/queue/backend.ts'
+import type { SyncProcessor, SyncQueue, SyncUserResult } from '../src/queue/backend.ts'
 import { parseSyncUserJob, type SyncUserJob } from '../src/queue/catalogue.ts'
 import { syncUser, type SyncParts } from '../src/sync.ts'
-import { decisions, toJobError, waitOf } from './outcome.ts'
+import { decisions, toJobError, waitOf, type DelayableJob } from './outcome.ts'
 
 /** Runs `sync-user` jobs: one log line a job at its end, an error once, at the attempt after which none follows. */
-export function createSyncUserProcessor(parts: SyncParts, log: Log): SyncProcessor {
+export function createSyncUserProcessor(
+  parts: SyncParts & { queue: Pick<SyncQueue, 'getJob'> },
+  log: Log,
+): SyncProcessor {
   return async (job, token, signal) => {
     const begun = performance.now()
     const facts = () => ({
@@ -31,10 +34,20 @@ export function createSyncUserProcessor(parts: SyncParts, log: Log): SyncProcess
       )
       return { userId: run.userId, runId: run.id, outcome, startedAt: run.startedAt }
     } catch (thrown) {
-      const jobError = await toJobError(thrown, job, token)
+      const jobError = await toJobError(thrown, delayable(parts.queue, job), token)
       logFailure(log, job, facts(), thrown, jobError)
       throw jobError
     }
+  }
+}
+
+function delayable(queue: Pick<SyncQueue, 'getJob'>, job: Job<SyncUserJob, SyncUserResult>): DelayableJob {
+  return {
+    data: job.data,
+    attemptsMade: job.attemptsMade,
+    readData: async () => (job.id === undefined ? undefined : (await queue.getJob(job.id))?.data),
+    updateData: async (data) => await job.updateData(data),
+    moveToDelayed: async (timestamp, token) => await job.moveToDelayed(timestamp, token),
   }
 }
 

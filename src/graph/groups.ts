@@ -1,4 +1,6 @@
 import { z } from 'zod'
+import { Throttled } from '../errors.ts'
+import { refuse } from './answer.ts'
 import type { GraphClient } from './client.ts'
 import { batchAnswer, graphError, type BatchAnswer } from './wire.ts'
 
@@ -11,6 +13,12 @@ const notFound = 'Request_ResourceNotFound'
 /** Guests may be kept from seeing that a group exists, so what they don't find proves nothing. */
 const memberOfTenant = z.object({ userType: z.literal('Member') })
 
+export type DeletedGroups = {
+  objectIds: string[]
+  /** Where an inner request was told to wait. */
+  throttled: Throttled | undefined
+}
+
 /**
  * Which of these groups Graph says do not exist. Whatever else it says of one, nothing included, proves nothing; neither
  * does what a guest of the tenant is told. At most {@link maxGroupsAsked} are asked for, in one request.
@@ -19,7 +27,7 @@ const memberOfTenant = z.object({ userType: z.literal('Member') })
 export async function readDeletedGroups(
   client: GraphClient,
   objectIds: readonly string[],
-): Promise<string[]> {
+): Promise<DeletedGroups> {
   const asked = objectIds.slice(0, maxGroupsAsked)
   const questions = asked.map((objectId, index) => ({
     id: `group-${index}`,
@@ -31,8 +39,19 @@ export async function readDeletedGroups(
     body: { requests: [{ id: 'me', method: 'GET', url: '/me?$select=userType' }, ...questions] },
   })
   const batch = batchAnswer.safeParse(json)
-  if (!batch.success || !memberOfTenant.safeParse(answerTo(batch.data, 'me')?.body).success) return []
-  return asked.filter((_, index) => isGone(answerTo(batch.data, `group-${index}`)))
+  if (!batch.success) return { objectIds: [], throttled: undefined }
+  const { data } = batch
+  const isProof = memberOfTenant.safeParse(answerTo(data, 'me')?.body).success
+  return {
+    objectIds: asked.filter((_, index) => isProof && isGone(answerTo(data, `group-${index}`))),
+    throttled: data.responses.map(pauseAsked).find((pause) => pause !== undefined),
+  }
+}
+
+function pauseAsked({ status, headers, body }: BatchAnswer['responses'][number]): Throttled | undefined {
+  if (status < 400) return undefined
+  const error = refuse({ status, headers: new Headers(headers ?? {}), json: body })
+  return error instanceof Throttled ? error : undefined
 }
 
 /** Undefined also where there are two. */
