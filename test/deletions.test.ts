@@ -98,7 +98,7 @@ describe('asking Graph whether groups exist', () => {
 })
 
 describe('a sign-in', () => {
-  const { open, storedGroups, remoteGroups, login } = givenWorld()
+  const { open, storedGroups, remoteGroups, login: loginUntilApplied } = givenWorld()
   let world: World
   let [ada, ben]: string[] = []
   let shared: string
@@ -114,6 +114,15 @@ describe('a sign-in', () => {
     await world.startWorkers()
     for (const person of [ada, ben]) expect(await login(person)).toMatchObject({ outcome: 'applied' })
   })
+
+  /** The run is recorded before it asks whether groups still exist, and logged after. */
+  async function login(objectId: string) {
+    const result = await loginUntilApplied(objectId)
+    const runId = 'runId' in result ? result.runId : ''
+    const isLogged = (line: string) => line.includes('sync run ended') && line.includes(runId)
+    while (!world.logged.some(isLogged)) await new Promise((resolve) => setImmediate(resolve))
+    return result
+  }
 
   const removals = async () => {
     const rows = await world.db.$client<{ person: string; group: string; runs: number; outcome: string }[]>`
