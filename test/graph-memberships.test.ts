@@ -165,6 +165,16 @@ test.for([
     },
     'graph_unavailable',
   ],
+  [
+    'an empty list without its count',
+    { on: { page: 1 }, rewrite: () => ({ value: [] }) },
+    'graph_unavailable',
+  ],
+  [
+    'a next link that has expired',
+    { on: { page: 2 }, status: 400, body: { error: { code: 'Directory_ExpiredPageToken', message: '' } } },
+    'graph_unavailable',
+  ],
   ['a page without a value', { on: { page: 2 }, status: 200, body: {} }, 'unexpected_response'],
   [
     'a group without an id',

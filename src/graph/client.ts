@@ -38,11 +38,17 @@ export type GraphClient = {
 /** Why there is no answer, by the error `Response` that stands for it. */
 type Failures = WeakMap<Response, unknown>
 
+/** What a header can carry of a token (RFC 6750, section 2.1). */
+const headerToken = /^[\x21-\x7e]+$/
+
 /**
  * The Graph SDK with a middleware chain of our own: token → fetch. The SDK's retrying and paging stay out, since
  * retrying is the queue's and a walk over pages must be proven complete.
+ * @throws {SyncError} `unexpected_response` for a token that no header can carry; fetch's own error would quote it.
  */
 export function createGraphClient(options: GraphClientOptions): GraphClient {
+  if (!headerToken.test(options.accessToken))
+    throw new SyncError('unexpected_response', 'the access token has characters that no header can carry')
   const { baseUrl, priority = 'high', timeoutMs = 30_000, maxBytes = 16 * 1024 * 1024 } = options
   const failures: Failures = new WeakMap()
   let usage: GraphUsage = { units: 0, limitShare: undefined }

@@ -11,10 +11,15 @@ export type ReadOptions = {
   read: 'transitive' | 'direct'
   /** When the read begins, by the database's clock. */
   beganAt: string
+  /** Milliseconds for all pages together; default ten minutes. */
+  withinMs?: number
 }
 
 /** Sent again with every page: next-page links don't carry headers (Graph docs: paging). */
 const advanced = { ConsistencyLevel: 'eventual' }
+
+/** Milliseconds: a worker must not be held by a tenant that drips. */
+const maxWalkMs = 600_000
 
 /** 1,000 pages of 999; a walk that long is a loop. */
 const maxPages = 1000
@@ -22,8 +27,9 @@ const maxPages = 1000
 /**
  * Every group the token's user is in. `/me` travels in one batch with the first page and proves whose token it is;
  * then page after page until one has no next link and all that the first announced were listed. Nothing short of that
- * becomes a snapshot.
- * @throws {SyncError} `wrong_user` if the token is somebody else's; see {@link GraphClient.request} for the rest.
+ * becomes a snapshot; nor does a list without its count, which would prove itself.
+ * @throws {SyncError} `wrong_user` if the token is somebody else's; {@link GraphUnavailable} for a list that isn't whole, or
+ * takes too long; see {@link GraphClient.request} for the rest.
  */
 export async function readMemberships(client: GraphClient, options: ReadOptions): Promise<Snapshot> {
   const relation = options.read === 'direct' ? 'memberOf' : 'transitiveMemberOf'
@@ -37,8 +43,11 @@ export async function readMemberships(client: GraphClient, options: ReadOptions)
   const memberships = new Map<string, RemoteMembership>()
   const seen = new Set<string>()
   let page = first.page
-  const announced = first.page['@odata.count'] ?? 0
   let requestId = first.requestId
+  const announced = first.page['@odata.count']
+  if (announced === undefined)
+    throw new GraphUnavailable('Graph did not tell how many groups there are', { requestId })
+  const deadline = performance.now() + (options.withinMs ?? maxWalkMs)
   for (;;) {
     for (const membership of page.value) memberships.set(membership.objectId, membership)
     const next = page['@odata.nextLink']
@@ -52,10 +61,26 @@ export async function readMemberships(client: GraphClient, options: ReadOptions)
     if (seen.has(next) || seen.size === maxPages) {
       throw new SyncError('unexpected_response', 'Graph repeats a next-page link', { requestId })
     }
+    if (performance.now() > deadline) {
+      throw new GraphUnavailable('the pages of a read took too long together', { requestId })
+    }
     seen.add(next)
-    const answer = await client.request({ path: nextPath(client.baseUrl, next), headers: advanced })
+    const answer = await readNext(client, nextPath(client.baseUrl, next))
     requestId = answer.headers.get('request-id') ?? requestId
     page = parsePage(answer.json, requestId)
+  }
+}
+
+/**
+ * What is refused of a link that Graph itself gave is the link's fault: one has expired, say (`Directory_ExpiredPageToken`).
+ * A new read gets new ones.
+ */
+async function readNext(client: GraphClient, path: string) {
+  try {
+    return await client.request({ path, headers: advanced })
+  } catch (error) {
+    if (!(error instanceof SyncError) || error.code !== 'unexpected_response') throw error
+    throw new GraphUnavailable(error.message, { requestId: error.requestId })
   }
 }
 
