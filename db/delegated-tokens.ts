@@ -3,6 +3,8 @@ import type { Database } from './client.ts'
 
 export type StoredTokens = {
   sealed: string
+  /** Which pair of tokens it is, whatever key seals it. */
+  version: string
   keyId: string
   /** Milliseconds of life the access token has left by the database's clock; negative once it has expired. */
   livesMs: number
@@ -24,7 +26,7 @@ export async function findTokens(
 
 async function select(sql: ISql, userId: string, source: string): Promise<StoredTokens | undefined> {
   const [row] = await sql<StoredTokens[]>`
-    select sealed, key_id as "keyId", to_json(scopes) as scopes, audience, state, reason,
+    select sealed, version, key_id as "keyId", to_json(scopes) as scopes, audience, state, reason,
       (extract(epoch from expires_at - clock_timestamp()) * 1000)::float8 as "livesMs"
     from delegated_tokens where user_id = ${userId} and source = ${source}`
   return row
@@ -32,6 +34,8 @@ async function select(sql: ISql, userId: string, source: string): Promise<Stored
 
 export type RenewedTokens = {
   sealed: string
+  /** A new one: a UUID. */
+  version: string
   keyId: string
   lifetimeSeconds: number
   /** Empty where the answer named none: then they are as before (RFC 6749, 5.1). */
@@ -46,7 +50,7 @@ export type TokenRefusal = {
 }
 
 /**
- * Stores that tokens were refused, unless a sign-in or a renewal has stored newer ones than `old` meanwhile: nothing is
+ * Stores that tokens were refused, unless a sign-in or a renewal has stored newer ones than the version `old` meanwhile: nothing is
  * known against those.
  */
 export async function refuseTokens(
@@ -63,18 +67,18 @@ async function refuse(sql: ISql, userId: string, source: string, old: string, re
   await sql`
     update delegated_tokens set
       state = ${refusal.state}, reason = ${refusal.reason}, claims = ${refusal.claims ?? null}
-    where user_id = ${userId} and source = ${source} and sealed = ${old}`
+    where user_id = ${userId} and source = ${source} and version = ${old}`
 }
 
 async function replace(sql: ISql, userId: string, source: string, old: string, renewed: RenewedTokens) {
   await sql`
     update delegated_tokens set
-      sealed = ${renewed.sealed}, key_id = ${renewed.keyId},
+      sealed = ${renewed.sealed}, version = ${renewed.version}, key_id = ${renewed.keyId},
       scopes = case when ${renewed.scopes.length === 0} then scopes
         else array(select json_array_elements_text(${JSON.stringify(renewed.scopes)}::text::json)) end,
       expires_at = clock_timestamp() + ${renewed.lifetimeSeconds} * interval '1 second',
       state = 'valid', reason = null, claims = null, updated_at = clock_timestamp()
-    where user_id = ${userId} and source = ${source} and sealed = ${old}`
+    where user_id = ${userId} and source = ${source} and version = ${old}`
 }
 
 /** The tokens of one user and source while nobody else renews them. What is written is committed with the lock's end. */

@@ -70,12 +70,12 @@ async function tryInsert(
       union all
       select id from users where tenant_id = ${event.tenantId} and object_id = ${event.objectId}
     ), tokens as (
-      insert into delegated_tokens as t (user_id, source, sealed, key_id, expires_at, scopes, audience)
-      select id, ${event.source}, ${event.sealed}, ${event.keyId}, ${event.expiresAt}::timestamptz,
+      insert into delegated_tokens as t (user_id, source, sealed, version, key_id, expires_at, scopes, audience)
+      select id, ${event.source}, ${event.sealed}, ${event.eventId}::uuid, ${event.keyId}, ${event.expiresAt}::timestamptz,
         array(select json_array_elements_text(${JSON.stringify(event.scopes)}::text::json)), ${event.audience ?? 'graph'}
       from person
       on conflict (user_id, source) do update set
-        sealed = excluded.sealed, key_id = excluded.key_id, expires_at = excluded.expires_at,
+        sealed = excluded.sealed, version = excluded.version, key_id = excluded.key_id, expires_at = excluded.expires_at,
         scopes = excluded.scopes, audience = excluded.audience, state = 'valid', reason = null, claims = null,
         updated_at = clock_timestamp()
     )

@@ -149,8 +149,11 @@ function groupsOf(columns: GroupColumns): StoredGroup[] {
 }
 
 export type Writes = {
-  /** Removals that were planned and are held back: the user is then not synced, and the next read is compared in full. */
-  held?: number
+  /**
+   * Ids of groups whose removal was planned and is held back: the user is then not synced, and the next read is compared
+   * in full.
+   */
+  held?: readonly string[]
   create: readonly (GroupLabels & { objectId: string })[]
   update: readonly (GroupLabels & { objectId: string; id: string })[]
   add: readonly string[]
@@ -185,7 +188,7 @@ export async function applyWrites(
   writes: Writes,
 ): Promise<Written | undefined> {
   const { userId, tenantId, beganAt, run } = read
-  const held = writes.held ?? 0
+  const held = writes.held ?? []
   const updated = new Set(writes.update.map(({ id }) => id))
   const join = writes.add.filter((id) => !updated.has(id))
   const sql = db.$client
@@ -239,16 +242,16 @@ export async function applyWrites(
         (select count(*) from removed)::int as removed,
         exists (select from known where deleted_at is not null)
           or exists (select from written where not open) as skipped
-    ), settled as (${settleUser(db, read, held > 0)}
+    ), settled as (${settleUser(db, read, held.length > 0)}
     )
     insert into sync_runs (id, user_id, source, cause, resync_id, started_at, outcome, graph_request_id, remote_count,
-      groups_created, groups_updated, added, removed, held)
+      groups_created, groups_updated, added, removed, held, held_groups)
     select ${run.id}::uuid, ready.id, ${run.source}, ${run.cause}, ${run.resyncId ?? null}::uuid,
       ${run.startedAt}::timestamptz,
-      case when ${held > 0} then 'held' when done.created + done.updated + done.added + done.removed > 0 or ${basis.snapshotAt}::timestamptz is null
+      case when ${held.length > 0} then 'held' when done.created + done.updated + done.added + done.removed > 0 or ${basis.snapshotAt}::timestamptz is null
         then 'applied' else 'unchanged' end,
       ${run.graphRequestId ?? null}, ${read.remote}, done.created, done.updated, done.added, done.removed,
-      ${held}::integer
+      ${held.length}::integer, ${held.length === 0 ? null : uuids(held)}::text::uuid[]
     from ready cross join done
     returning outcome, groups_created as "groupsCreated", groups_updated as "groupsUpdated", added, removed`
   return row

@@ -113,6 +113,8 @@ export const delegatedTokens = pgTable(
       .references(() => users.id, { onDelete: 'cascade' }),
     source: text().notNull(),
     sealed: text().notNull(),
+    /** Another one with each new pair of tokens; sealing the same anew leaves it. */
+    version: uuid().notNull().defaultRandom(),
     keyId: text('key_id').notNull(),
     expiresAt: at('expires_at').notNull(),
     scopes: text().array().notNull(),
@@ -218,6 +220,8 @@ export const syncRuns = pgTable(
     removed: integer().notNull().default(0),
     /** Removals the guard held back. */
     held: integer().notNull().default(0),
+    /** Of which groups. */
+    heldGroups: uuid('held_groups').array(),
     /** When an administrator agreed to what was held. */
     approvedAt: at('approved_at'),
   },

@@ -115,10 +115,13 @@ export async function approveRun(
   return run
 }
 
-/** How many removals of a user are agreed to and not carried out yet. */
-export async function approvedRemovals(db: Database, userId: string): Promise<number> {
-  const [row] = await db.$client<{ removals: number }[]>`
-    select coalesce(max(held.held), 0)::int as removals from sync_runs held
-    where user_id = ${userId} and approved_at is not null and ${isOpen(db)}`
-  return row?.removals ?? 0
+/** Days for which an agreement holds: what a person's groups are by then somebody has to look at anew. */
+const approvedDays = 7
+
+/** Ids of the groups whose removal from a user is agreed to and not carried out yet. */
+export async function approvedRemovals(db: Database, userId: string): Promise<ReadonlySet<string>> {
+  const groups = await db.$client<{ id: string }[]>`
+    select distinct unnest(held.held_groups) as id from sync_runs held
+    where user_id = ${userId} and approved_at > clock_timestamp() - ${approvedDays} * interval '1 day' and ${isOpen(db)}`
+  return new Set(groups.map(({ id }) => id))
 }

@@ -14,29 +14,41 @@ export const noGuard: GuardLimits = { minRemovals: Number.POSITIVE_INFINITY, max
 export type Guarded = {
   /** What may be applied: all of the plan, or the plan without its removals. */
   plan: Plan
-  /** Removals held back. */
-  held: number
+  /** Ids of the groups whose removal is held back. */
+  held: readonly string[]
 }
+
+const hold = (plan: Plan): Guarded => ({ plan: { ...plan, remove: [] }, held: plan.remove })
+const pass = (plan: Plan): Guarded => ({ plan, held: [] })
 
 /**
  * Pure. Holds the removals of a plan that would take away too much at once: an answer can be complete, consistent and
- * wrong. `approved` is how many removals an administrator has agreed to; more than that are held again.
+ * wrong.
  */
-export function guardPlan(plan: Plan, memberships: number, limits: GuardLimits, approved = 0): Guarded {
+export function guardPlan(plan: Plan, memberships: number, limits: GuardLimits): Guarded {
   const removals = plan.remove.length
   const tooMuch = removals >= limits.minRemovals && removals >= memberships * limits.maxShare
-  if (!tooMuch || removals <= approved) return { plan, held: 0 }
-  return { plan: { ...plan, remove: [] }, held: removals }
+  return tooMuch ? hold(plan) : pass(plan)
+}
+
+/**
+ * Pure. Lets the removals pass that an administrator has agreed to, group by group: what nobody agreed to isn't carried
+ * out in the name of what somebody did.
+ */
+export function releaseApproved({ plan, held }: Guarded, approved: ReadonlySet<string>): Guarded {
+  const agreed = held.filter((id) => approved.has(id))
+  return {
+    plan: { ...plan, remove: [...plan.remove, ...agreed] },
+    held: held.filter((id) => !approved.has(id)),
+  }
 }
 
 /**
  * Pure. Holds all removals of a plan made without the permission to see groups with hidden membership, where the stored
  * memberships were read with it: what isn't listed may be hidden now and not left.
  */
-export function guardHidden(plan: Plan, read: { before: boolean; now: boolean }, approved = 0): Guarded {
-  const removals = plan.remove.length
-  if (!read.before || read.now || removals <= approved) return { plan, held: 0 }
-  return { plan: { ...plan, remove: [] }, held: removals }
+export function guardHidden(plan: Plan, read: { before: boolean; now: boolean }): Guarded {
+  return read.before && !read.now ? hold(plan) : pass(plan)
 }
 
 /** What a resync has done so far to the people of its source, counted before a plan of it is applied. */
@@ -51,11 +63,10 @@ export type ResyncSoFar = {
  * Pure. Holds the removals of one plan where they and those its resync has made before reach both limits together: a few
  * groups taken from everybody. The share is of what there was before the resync removed anything.
  */
-export function guardResync(plan: Plan, soFar: ResyncSoFar, limits: GuardLimits, approved = 0): Guarded {
+export function guardResync(plan: Plan, soFar: ResyncSoFar, limits: GuardLimits): Guarded {
   const removals = plan.remove.length
   const removed = soFar.removed + removals
   const all = soFar.removed + soFar.memberships
   const tooMuch = removed >= limits.minRemovals && removed >= all * limits.maxShare
-  if (removals === 0 || !tooMuch || removals <= approved) return { plan, held: 0 }
-  return { plan: { ...plan, remove: [] }, held: removals }
+  return removals > 0 && tooMuch ? hold(plan) : pass(plan)
 }

@@ -14,7 +14,14 @@ import type { Snapshot } from '../snapshot.ts'
 import { databaseFailure } from '../database-failure.ts'
 import { digestOf, filteredDigest } from './digest.ts'
 import { sift, type GroupFilter, type Sifted } from './filter.ts'
-import { guardHidden, guardPlan, guardResync, type Guarded, type GuardLimits } from './guard.ts'
+import {
+  guardHidden,
+  guardPlan,
+  guardResync,
+  releaseApproved,
+  type Guarded,
+  type GuardLimits,
+} from './guard.ts'
 import { planReconcile, type Plan, type Stored } from './plan.ts'
 
 /** The stored user whose memberships were read, and the tenant whose groups are theirs to have. */
@@ -112,7 +119,7 @@ async function attemptReconcile(
   const { outcome: end, ...counts } = written
   return {
     outcome: end,
-    counts: { ...seen, ...counts, held: guarded.held },
+    counts: { ...seen, ...counts, held: guarded.held.length },
     left: unlisted(guarded.plan, stored, snapshot),
   }
 }
@@ -130,15 +137,17 @@ async function guard(
     resyncId !== undefined && resyncGuard && removals > 0
       ? await findResyncSoFar(db, { resyncId, tenantId, countFrom: resyncGuard.minRemovals - removals })
       : undefined
-  const decide = (approved: number): Guarded => {
-    const unseen = guardHidden(plan, { before: basis.hidden, now: hidden }, approved)
-    if (unseen.held > 0) return unseen
-    const guarded = guardPlan(plan, members.length, limits, approved)
-    if (guarded.held > 0 || !soFar || !resyncGuard) return guarded
-    return guardResync(plan, soFar, resyncGuard, approved)
+  const guarded = judge()
+  if (guarded.held.length === 0) return guarded
+  return releaseApproved(guarded, await approvedRemovals(db, userId))
+
+  function judge(): Guarded {
+    const unseen = guardHidden(plan, { before: basis.hidden, now: hidden })
+    if (unseen.held.length > 0) return unseen
+    const tooMuch = guardPlan(plan, members.length, limits)
+    if (tooMuch.held.length > 0 || !soFar || !resyncGuard) return tooMuch
+    return guardResync(plan, soFar, resyncGuard)
   }
-  const guarded = decide(0)
-  return guarded.held === 0 ? guarded : decide(await approvedRemovals(db, userId))
 }
 
 /** What is removed though Graph lists it is removed by the filter: that group exists. */
