@@ -47,7 +47,7 @@ export async function noticeDeletions(
     if (throttled) await ask.pause(throttled)
     return { asked, ...(await markGroupsDeleted(db, { tenantId, objectIds, at: shared.now, run })) }
   } catch (thrown) {
-    if (thrown instanceof Throttled) await ask.pause(thrown).catch(() => undefined)
+    if (thrown instanceof Throttled && thrown.by === 'graph') await ask.pause(thrown).catch(() => undefined)
     return { asked, groups: 0, memberships: 0, failed: databaseFailure(thrown).code }
   }
 }

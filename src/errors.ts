@@ -82,16 +82,19 @@ export class Throttled extends SyncError {
   readonly retryAfterMs: number
   /** The turn that the budget has promised, to be shown when the time has come. */
   readonly slot: { at: number; generation: number } | undefined
+  /** Who asks: Graph, for everybody of the tenant, or Entra's token endpoint, for whoever it was asked about. */
+  readonly by: 'graph' | 'entra'
 
   constructor(
     retryAfterMs: number,
     message: string,
-    details: ErrorDetails & { slot?: { at: number; generation: number } } = {},
+    details: ErrorDetails & { slot?: { at: number; generation: number }; by?: 'graph' | 'entra' } = {},
   ) {
     super('throttled', message, details)
     this.name = 'Throttled'
     this.retryAfterMs = retryAfterMs
     this.slot = details.slot
+    this.by = details.by ?? 'graph'
   }
 }
 

@@ -141,13 +141,31 @@ async function withinBudget<Result>(
     })
   } catch (error) {
     if (!(error instanceof Throttled)) throw error
-    const wait = error.slot ? error : await budget.pause(priority, error)
+    const wait =
+      error.by === 'entra'
+        ? backOff(error, waitedMs)
+        : error.slot
+          ? error
+          : await budget.pause(priority, error)
     if (waitedMs < maxWaitMs) throw wait
     const minutes = Math.round(waitedMs / 60_000)
     throw new SyncError('throttled_too_long', `no turn at Graph in ${minutes} minutes`, { cause: error })
   } finally {
-    if (used) await budget.settle(priority, used)
+    // A read that is there, or its error, counts for more than the books: Graph's own headers put those right.
+    if (used) await budget.settle(priority, used).catch(() => undefined)
   }
+}
+
+/** Milliseconds. */
+const maxBackOffMs = 600_000
+
+/**
+ * Entra asks this person to wait, or answers them in circles: nobody else has to, and each wait is as long as all before it
+ * together, so that a token endpoint isn't asked the same for ever.
+ */
+function backOff({ retryAfterMs, message, requestId }: Throttled, waitedMs: number): Throttled {
+  const ms = Math.max(retryAfterMs, Math.min(waitedMs, maxBackOffMs))
+  return new Throttled(ms, message, { requestId, by: 'entra' })
 }
 
 function priorityOf(job: SyncUserJob): GraphPriority {

@@ -216,3 +216,26 @@ test('@azure/identity is loaded by nobody who does not exchange', { timeout: 60_
   expect(await loads('./src/context.ts', './src/index.ts')).toBe('')
   expect(await loads('@azure/identity')).toBe('@azure/identity')
 })
+
+test('the assertion and the secret go to the configured authority only, whatever its metadata says', async () => {
+  const foreign = await startOboEntra(tenantId)
+  try {
+    entra.tokensAt(foreign.origin)
+    const exchange = createExchange({ ...world.config.source, authorityHost: entra.origin })
+    await expect(exchange('the assertion')).rejects.toMatchObject({ code: 'unexpected_response' })
+    expect(foreign.forms).toEqual([])
+  } finally {
+    entra.tokensAt(entra.origin)
+    await foreign.close()
+  }
+})
+
+test('an answer without end is given up', async () => {
+  entra.next(() => {
+    const pull = (controller: ReadableStreamDefaultController) =>
+      controller.enqueue(new Uint8Array(65_536).fill(97))
+    return new Response(new ReadableStream({ pull }), { headers: { 'Content-Type': 'application/json' } })
+  })
+  const exchange = createExchange({ ...world.config.source, authorityHost: entra.origin })
+  await expect(exchange('the assertion')).rejects.toMatchObject({ code: 'graph_unavailable' })
+})

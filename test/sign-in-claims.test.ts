@@ -19,23 +19,23 @@ const wanted = { acrs: { essential: true, value: 'c1' } }
 const claims = JSON.stringify({ access_token: wanted })
 
 /** What a sign-in stores of the person; `refused` is what a run has learnt since. */
-async function store(refused: boolean) {
-  const sealed = randomUUID()
+async function store(refused: boolean, objectId = person.oid, told = claims) {
+  const eventId = randomUUID()
   const { userId } = await insertLoginEvent(database.db, {
-    eventId: randomUUID(),
+    eventId,
     source: 'entra-id',
     tenantId: person.tid,
-    objectId: person.oid,
-    userPrincipalName: person.preferred_username,
+    objectId,
+    userPrincipalName: null,
     displayName: null,
     mail: null,
-    sealed,
+    sealed: randomUUID(),
     keyId: 'k1',
     expiresAt: new Date().toISOString(),
     scopes: [],
   })
-  const refusal = { state: 'needs_login', reason: 'insufficient_claims', claims } as const
-  if (refused) await refuseTokens(database.db, userId, 'entra-id', sealed, refusal)
+  const refusal = { state: 'needs_login', reason: 'insufficient_claims', claims: told } as const
+  if (refused) await refuseTokens(database.db, userId, 'entra-id', eventId, refusal)
   return { userId }
 }
 
@@ -118,4 +118,35 @@ test('a sign-in stored later ends whatever was refused', async () => {
   expect(await findTokens(database.db, userId, 'entra-id')).toMatchObject({ state: 'needs_login' })
   await store(false)
   expect(await findTokens(database.db, userId, 'entra-id')).toMatchObject({ state: 'valid', reason: null })
+})
+
+test('a person with a session who does not satisfy the claims is told so, and not that they are signed out', async () => {
+  const { browser } = setUp()
+  await browser.open(loginPath)
+  await store(true)
+  const away = await browser.fetchOnce(loginPath)
+  const state = new URL(away.headers.get('location') ?? '').searchParams.get('state') ?? ''
+  const query = new URLSearchParams({ error: 'access_denied', error_description: 'AADSTS53003', state })
+  const answer = await browser.open(`${callbackPath}?${query.toString()}`)
+  const text = await answer.text()
+  expect(answer.status).toBe(403)
+  expect(text).toContain('You are still signed in')
+  expect(text).not.toContain('You are not signed in')
+  expect(text).toContain('AADSTS53003')
+})
+
+test('another person at the same browser is asked for her own claims, whoever was signed in before', async () => {
+  const { browser } = setUp()
+  await browser.open(loginPath)
+  await store(true)
+  const bob = '55555555-5555-4555-8555-555555555555'
+  const hers = JSON.stringify({ access_token: { acrs: { essential: true, value: 'hers' } } })
+  await store(true, bob, hers)
+  entra.next.claims = { oid: bob }
+  const before = browser.visited.length
+  await browser.open(`${loginPath}?return_to=/session`)
+  expect(claimsAsked(browser.visited.slice(before))).toEqual([
+    { access_token: { ...capability, ...wanted } },
+    { access_token: { ...capability, acrs: { essential: true, value: 'hers' } } },
+  ])
 })

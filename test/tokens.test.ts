@@ -6,6 +6,8 @@ import { createEntraClient } from '../src/login/entra.ts'
 import { tokenBinding } from '../src/login/login-succeeded.ts'
 import { createExchangedTokens } from '../src/login/exchanged-tokens.ts'
 import { createUserTokens, type RenewedTokenSet, type TokenOwner } from '../src/login/tokens.ts'
+import { rotateKeys } from '../src/login/rotate-keys.ts'
+import { TokenRejected } from '../src/errors.ts'
 import { createVault } from '../src/login/vault.ts'
 import {
   defaultClientId,
@@ -17,7 +19,8 @@ import { createTestDatabase, type TestDatabase } from './support/database.ts'
 
 let database: TestDatabase
 let owner: TokenOwner
-const vault = createVault([{ id: 'k1', key: new Uint8Array(randomBytes(32)) }])
+const keys = [{ id: 'k1', key: new Uint8Array(randomBytes(32)) }]
+const vault = createVault(keys)
 
 beforeAll(async () => {
   database = await createTestDatabase()
@@ -27,16 +30,18 @@ beforeEach(() => {
 })
 afterAll(() => database.close())
 
-/** As a sign-in stores them; `livesSeconds` from now. */
+/** As a sign-in stores them; `livesSeconds` from now. Resolves with their version. */
 async function store(
   livesSeconds: number,
   refreshToken: string | undefined = 'refresh-1',
   accessToken = 'access-1',
-) {
+  audience: 'graph' | 'api' = 'graph',
+): Promise<string> {
+  const eventId = randomUUID()
   const tokens = refreshToken === '' ? { accessToken } : { accessToken, refreshToken }
   const sealed = await vault.seal(tokens, tokenBinding(owner.tenantId, owner.objectId))
   const stored = await insertLoginEvent(database.db, {
-    eventId: randomUUID(),
+    eventId,
     source: owner.source,
     tenantId: owner.tenantId,
     objectId: owner.objectId,
@@ -47,9 +52,10 @@ async function store(
     keyId: sealed.keyId,
     expiresAt: new Date(Date.now() + livesSeconds * 1000).toISOString(),
     scopes: ['User.Read', 'a "quoted", one'],
+    audience,
   })
   owner.userId = stored.userId
-  return sealed.text
+  return eventId
 }
 
 const renewed = (number: number): RenewedTokenSet => ({
@@ -120,9 +126,67 @@ test('a sign-in during a renewal is not held up, and its tokens stay', async () 
 test('a renewal that was overtaken replaces nothing', async () => {
   const old = await store(3600)
   await store(3600, 'refresh-1', 'newer')
-  const overtaking = { sealed: 'x', keyId: 'k1', lifetimeSeconds: 1, scopes: [] }
+  const overtaking = { sealed: 'x', version: randomUUID(), keyId: 'k1', lifetimeSeconds: 1, scopes: [] }
   await withRefreshLock(database.db, owner.userId, owner.source, (tokens) => tokens.replace(old, overtaking))
   expect(await neverRenews(owner)).toBe('newer')
+})
+
+const rotation = () => {
+  const key = { id: 'k2', key: new Uint8Array(randomBytes(32)) }
+  const newer = createVault([key, ...keys])
+  return {
+    newer,
+    rotate: () => rotateKeys({ db: database.db, vault: newer, batch: 10, onProgress: () => undefined }),
+  }
+}
+
+test('tokens sealed anew while Entra answers are replaced all the same: they are those that were renewed', async () => {
+  await store(-1)
+  const { newer, rotate } = rotation()
+  const accessTokenOf = accessTokens(async () => {
+    expect((await rotate()).resealed).toBeGreaterThan(0)
+    return renewed(2)
+  })
+  expect(await accessTokenOf(owner)).toBe('access-2')
+  const stored = await findTokens(database.db, owner.userId, owner.source)
+  const opened = await newer.unseal(stored?.sealed ?? '', tokenBinding(owner.tenantId, owner.objectId))
+  expect(opened).toEqual({ accessToken: 'access-2', refreshToken: 'refresh-2' })
+})
+
+test('a refusal of tokens that were sealed anew meanwhile is kept, with its claims', async () => {
+  await store(-1)
+  const { rotate } = rotation()
+  const accessTokenOf = accessTokens(async () => {
+    await rotate()
+    throw new TokenRejected('AADSTS50076', 'a second factor', { claims: '{"access_token":{}}' })
+  })
+  await expect(accessTokenOf(owner)).rejects.toMatchObject({ reason: 'AADSTS50076' })
+  expect(await findTokens(database.db, owner.userId, owner.source)).toMatchObject({
+    state: 'needs_login',
+    reason: 'AADSTS50076',
+  })
+})
+
+test('a token of our own API that a sign-in stores while a renewal waits is not given out for one of Graph', async () => {
+  await store(-1)
+  const exchanged = createExchangedTokens(async () => ({
+    accessToken: 'of Graph',
+    expiresAt: Date.now() + 3_600_000,
+  }))
+  const { accessTokenOf } = createUserTokens({
+    db: database.db,
+    vault,
+    exchanged,
+    renew: async () => renewed(2),
+  })
+  const given = await withRefreshLock(database.db, owner.userId, owner.source, async () => {
+    const waiting = accessTokenOf(owner)
+    const sql = database.db.$client
+    while ((await sql`select from pg_locks where locktype = 'advisory' and not granted`).length === 0);
+    await store(3600, '', 'assertion', 'api')
+    return { waiting }
+  })
+  expect(await given.waiting).toBe('of Graph')
 })
 
 test('a token Graph has refused is not given again', async () => {

@@ -85,6 +85,8 @@ const classesByError = classesOf(
 export function classifyEntraError({ status, error, suberror, codes }: EntraError): EntraErrorClass {
   if (status === 429) return 'throttled'
   const known = codes.map((code) => classesByCode.get(code)).find((found) => found !== undefined)
+  // An Entra that is unwell says other things than it means.
+  if (known === undefined && status !== undefined && status >= 500) return 'transient'
   return known ?? classesBySuberror.get(suberror) ?? classesByError.get(error) ?? 'transient'
 }
 
@@ -111,7 +113,8 @@ export function entraFailure(
   const claims = mergeClaims(asked)
   const refused = (told: string) => new TokenRejected(reason, told, { ...details, claims })
   const failed = (as: ErrorCode, what: string) => new SyncError(as, `${said}: ${what}`, details)
-  const pause = () => new Throttled(retryAfter === null ? pauseMs : retryAfterMs(retryAfter), said, details)
+  const pause = () =>
+    new Throttled(retryAfter === null ? pauseMs : retryAfterMs(retryAfter), said, { ...details, by: 'entra' })
   const failures: Record<EntraErrorClass, () => SyncError> = {
     sign_in_again: () => refused(said),
     claims_challenge: () => refused(`${said}: a policy wants more of the person`),

@@ -1,10 +1,11 @@
 import * as client from 'openid-client'
 import { z } from 'zod'
 import type { SourceConfig } from '../config.ts'
-import { GraphUnavailable, SyncError } from '../errors.ts'
+import { SyncError } from '../errors.ts'
 import { claimsParameter } from './claims.ts'
 import type { PendingSignIn } from './oauth-state.ts'
-import { renewTokens } from './renew.ts'
+import { fetchFromEntra } from './entra-fetch.ts'
+import { renewTokens, requestFailure } from './renew.ts'
 import type { RenewedTokenSet } from './tokens.ts'
 
 /** `GroupMember.Read.All` is the least permission that reads groups with their names. */
@@ -98,14 +99,12 @@ export function createEntraClient(source: SourceConfig): EntraClient {
       }
     },
     renew: async (refreshToken, claims) =>
-      await renewTokens(await configuration().catch(unavailable), refreshToken, claims),
+      await renewTokens(await configuration().catch(unreadable), refreshToken, claims),
   }
 }
 
-function unavailable(cause: unknown): never {
-  throw cause instanceof SyncError
-    ? cause
-    : new GraphUnavailable("Entra's endpoints can't be read", { cause })
+async function unreadable(error: unknown): Promise<never> {
+  throw await requestFailure(error, "Entra's endpoints can't be read")
 }
 
 /** The tenant's endpoints, read at the first sign-in and kept; a failure is not kept, so that the next one tries again. */
@@ -131,6 +130,7 @@ async function discover(source: SourceConfig): Promise<client.Configuration> {
   }
   const configuration = await client.discovery(issuer, source.clientId, metadata, undefined, {
     timeout: 10,
+    [client.customFetch]: fetchFromEntra,
     // openid-client trusts TLS for an ID token from the token endpoint; we want the signature checked all the same.
     execute: [
       client.enableNonRepudiationChecks,

@@ -7,10 +7,10 @@ import { within } from '../within.ts'
 import { createEntraClient, type EntraClient, type EntraSignIn } from './entra.ts'
 import type { LoginSucceeded } from './signed-in-user.ts'
 import type { PendingSignIn, PendingSignIns } from './oauth-state.ts'
-import { problemPage } from './page.ts'
+import { problemPage, type Html } from './page.ts'
 import { safeReturnTo } from './return-to.ts'
 import type { Sessions } from './session.ts'
-import { adviceFor, describeSignInFailure } from './sign-in-failure.ts'
+import { adviceFor, describeSignInFailure, type SignInFailure } from './sign-in-failure.ts'
 
 export type OAuthSourceParts = {
   publicUrl: string
@@ -54,7 +54,9 @@ export function oauthSource(parts: OAuthSourceParts): Hono {
     // Only of a person who is proven: what a hint would bring up stood in the address for whoever typed it.
     const session = await parts.sessions.read(c)
     const claims = session && (await findWantedClaims(parts, session))
-    return await sendToEntra(parts, c, entra, { returnTo, loginHint, claims })
+    const wanted =
+      claims === undefined ? {} : { claims, claimsOf: session?.objectId, again: 'asked' as const }
+    return await sendToEntra(parts, c, entra, { returnTo, loginHint, ...wanted })
   })
 
   app.get('/callback/:slug/', async (c) => {
@@ -68,30 +70,27 @@ export function oauthSource(parts: OAuthSourceParts): Hono {
       return await failed(parts, c, error, pending)
     }
     const { returnTo } = pending
-    const claims = pending.claims === undefined ? await findWantedClaims(parts, person) : undefined
+    // Whoever came back may be another person than the one who was sent.
+    const isAnswered = pending.again === 'sent' || pending.claimsOf === person.objectId
+    const claims = isAnswered ? undefined : await findWantedClaims(parts, person)
     await recordLogin(parts, person)
     await parts.sessions.start(c, person)
     if (claims === undefined) return c.redirect(returnTo, 303)
     const loginHint = person.userPrincipalName
-    return await sendToEntra(parts, c, entra, { returnTo, loginHint, claims, again: true })
+    const claimsOf = person.objectId
+    return await sendToEntra(parts, c, entra, { returnTo, loginHint, claims, claimsOf, again: 'sent' })
   })
 
   return app
 }
 
-/**
- * The browser on its way to Entra. `again`: the person is signed in, and goes once more for the claims of a challenge, which
- * were not known to be this person's before.
- */
+/** The browser on its way to Entra. */
 async function sendToEntra(
   parts: OAuthSourceParts,
   c: Context,
   entra: EntraClient,
-  wanted: {
-    returnTo: string
+  wanted: Pick<PendingSignIn, 'returnTo' | 'claims' | 'claimsOf' | 'again'> & {
     loginHint: string | undefined
-    claims: string | undefined
-    again?: true
   },
 ): Promise<Response> {
   const { loginHint, ...rest } = wanted
@@ -170,22 +169,41 @@ async function failed(
   const { temporary, ...facts } = describeSignInFailure(error)
   log.warn({ source: source.slug, ...facts }, again ? 'claims not satisfied' : 'sign-in failed')
   // Signed in already, with the memberships as they were.
-  if (again) return c.redirect(returnTo, 303)
+  if (again === 'sent') return c.redirect(returnTo, 303)
   if (temporary) c.header('Retry-After', '30')
+  if (again === 'asked')
+    return c.html(await unsatisfied({ temporary, ...facts }, returnTo), temporary ? 503 : 403)
   return c.html(
     await problemPage({
       title: 'You are not signed in',
       advice: adviceFor({ temporary, ...facts }),
       action: { href: `/source/oauth/login/${source.slug}/`, text: 'Sign in again' },
-      facts: [
-        ['Error', facts.error],
-        ['Entra code', facts.aadsts],
-        ['Correlation id', facts.correlationId],
-      ],
+      facts: factsOf(facts),
     }),
     temporary ? 503 : 400,
   )
 }
+
+/** The session is as it was: only the claims are missing. */
+function unsatisfied(failure: SignInFailure, returnTo: string): Html {
+  return problemPage({
+    title: 'Your groups can’t be refreshed yet',
+    advice: `You are still signed in, with the groups as they were. ${
+      failure.temporary
+        ? 'Entra ID can’t be reached right now: try again in a minute.'
+        : 'Entra ID wants more of you before it shows your groups, such as a second factor or a managed device, and did not get it. Ask your administrator if you don’t know what.'
+    }`,
+    action: { href: returnTo, text: 'Go on' },
+    facts: factsOf(failure),
+  })
+}
+
+const factsOf = (facts: Omit<SignInFailure, 'temporary'>) =>
+  [
+    ['Error', facts.error],
+    ['Entra code', facts.aadsts],
+    ['Correlation id', facts.correlationId],
+  ] as const
 
 /** 127.0.0.1 typed for localhost. Any other host may be how a proxy calls us. */
 function isLoopback(host: string): boolean {

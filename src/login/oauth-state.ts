@@ -14,8 +14,10 @@ const pendingSignIn = z.object({
   returnTo: z.string(),
   /** Claims of a challenge that Entra was asked for; JSON. */
   claims: z.string().optional(),
-  /** The person has signed in already; this time it is for the claims only. */
-  again: z.boolean().optional(),
+  /** Object id of the person whose claims they are. */
+  claimsOf: z.string().optional(),
+  /** That person has signed in already, and goes for the claims only: `asked` to, or sent by us right after. */
+  again: z.enum(['asked', 'sent']).optional(),
 })
 
 /** A sign-in that has gone to Entra and not come back. */

@@ -22,6 +22,9 @@ const timeoutMs = 15_000
 /** The last answer of Entra to a credential, as far as it decides. */
 type Answered = { status: number; retryAfter: string | null; body: string }
 
+/** What a credential has met: an answer, or that it wasn't let. */
+type Met = { answer?: Answered | undefined; refusal?: SyncError }
+
 /**
  * The on-behalf-of exchange (Entra docs: v2-oauth2-on-behalf-of-flow), by `@azure/identity`, which is loaded at the first
  * use. It wraps errors until neither code nor `Retry-After` are left, so a policy of ours in its pipeline keeps the answer.
@@ -33,7 +36,7 @@ export function createExchange(source: SourceConfig): Exchange {
       throw new SyncError('config_invalid', `ENTRA_AUTHORITY_HOST ${told}`)
     }
     const { OnBehalfOfCredential } = await import('@azure/identity')
-    const last: { answer?: Answered | undefined } = {}
+    const last: Met = {}
     const options: CredentialOptions = {
       tenantId: source.tenantId,
       clientId: source.clientId,
@@ -44,7 +47,9 @@ export function createExchange(source: SourceConfig): Exchange {
       disableInstanceDiscovery: true,
       // Retrying is the queue's.
       retryOptions: { maxRetries: 0 },
-      additionalPolicies: [{ position: 'perCall', policy: keepAnswer(last) }],
+      additionalPolicies: [
+        { position: 'perCall', policy: keepAnswer(last, new URL(source.authorityHost).origin) },
+      ],
     }
     const credential = new OnBehalfOfCredential(options)
     try {
@@ -53,23 +58,46 @@ export function createExchange(source: SourceConfig): Exchange {
       const token = await credential.getToken(scope, { enableCae: true, ...(claims && { claims }) })
       return { accessToken: token.token, expiresAt: token.expiresOnTimestamp }
     } catch (error) {
-      throw last.answer ? answerFailure(last.answer) : identityFailure(error)
+      throw last.refusal ?? (last.answer ? answerFailure(last.answer) : identityFailure(error))
     }
   }
 }
 
-function keepAnswer(last: { answer?: Answered | undefined }): PipelinePolicy {
+/** Keeps the assertion and the secret with the authority, whatever its metadata says, and the answer within bounds. */
+function keepAnswer(last: Met, origin: string): PipelinePolicy {
   return {
     name: 'keepAnswer',
     sendRequest: async (request, next) => {
       last.answer = undefined
+      if (new URL(request.url).origin !== origin) {
+        last.refusal = new SyncError('unexpected_response', `Entra's endpoints are not all at ${origin}`)
+        throw last.refusal
+      }
       request.timeout = timeoutMs
+      // Every status: else the whole body is read before it gets here.
+      request.streamResponseStatusCodes = new Set([Number.POSITIVE_INFINITY])
       const response = await next(request)
-      const { status, headers, bodyAsText } = response
-      last.answer = { status, retryAfter: headers.get('retry-after') ?? null, body: bodyAsText ?? '' }
-      return response
+      const { status, headers, readableStreamBody } = response
+      const body = readableStreamBody ? await readText(readableStreamBody) : (response.bodyAsText ?? '')
+      last.answer = { status, retryAfter: headers.get('retry-after') ?? null, body }
+      return { ...response, bodyAsText: body }
     },
   }
+}
+
+/** Bytes; an answer with tokens has a few thousand. */
+const maxBytes = 1 << 20
+
+async function readText(stream: NodeJS.ReadableStream): Promise<string> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of stream) {
+    const part = Buffer.from(chunk)
+    bytes += part.length
+    if (bytes > maxBytes) throw new GraphUnavailable(`Entra's answer is larger than ${maxBytes} bytes`)
+    chunks.push(part)
+  }
+  return Buffer.concat(chunks).toString('utf8')
 }
 
 function answerFailure({ status, retryAfter, body }: Answered): SyncError {

@@ -1,6 +1,6 @@
 import * as client from 'openid-client'
 import { z } from 'zod'
-import { GraphUnavailable, type SyncError } from '../errors.ts'
+import { GraphUnavailable, SyncError } from '../errors.ts'
 import { claimsParameter } from './claims.ts'
 import { entraFailure } from './entra-error.ts'
 import type { RenewedTokenSet } from './tokens.ts'
@@ -35,16 +35,34 @@ export async function renewTokens(
       scopes: (tokens.scope ?? '').split(' ').filter(Boolean),
     }
   } catch (error) {
-    throw renewalError(error)
+    throw await requestFailure(error, "Entra's token endpoint gave no usable answer")
   }
 }
 
-function renewalError(error: unknown): SyncError {
+/** What openid-client throws when a request to Entra fails, as one of our errors; `told` is for who finds no answer in it. */
+export async function requestFailure(error: unknown, told: string): Promise<SyncError> {
+  if (error instanceof SyncError) return error
   const response = responseOf(error)
-  if (response === undefined)
-    return new GraphUnavailable("Entra's token endpoint gave no usable answer", { cause: error })
-  const body = error instanceof client.ResponseBodyError ? error.cause : {}
+  if (response === undefined || response.ok) return new GraphUnavailable(told, { cause: kindOf(error) })
+  const body = error instanceof client.ResponseBodyError ? error.cause : await bodyOf(response)
   return tokenFailure(response.status, response.headers.get('retry-after'), body)
+}
+
+/** Without messages, since that of a parser quotes what it read, which may be a token. */
+function kindOf(error: unknown): Error | undefined {
+  if (!(error instanceof Error)) return undefined
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined
+  const cause = error.cause === error ? undefined : kindOf(error.cause)
+  const kind = new Error([error.name, code].filter(Boolean).join(' '), cause && { cause })
+  return Object.assign(kind, code === undefined ? {} : { code })
+}
+
+async function bodyOf(response: Response): Promise<unknown> {
+  try {
+    return response.bodyUsed ? undefined : await response.json()
+  } catch {
+    return undefined
+  }
 }
 
 /** An answer of the token endpoint other than tokens as one of our errors. */

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { Database } from '../../db/client.ts'
 import {
   findTokens,
@@ -25,8 +26,8 @@ export type TokenOwner = { userId: string; tenantId: string; objectId: string; s
 /** A token that Graph has just answered 401, and the claims it asked for where it did: it isn't given again. */
 export type RefusedToken = { refused?: string; claims?: string | undefined }
 
-/** The sealed text tells a later refusal which tokens it is about. */
-type Given = { accessToken: string; sealed: string; scopes: readonly string[] }
+/** The version tells a later refusal which tokens it is about. */
+type Given = { accessToken: string; version: string; scopes: readonly string[] }
 
 export type UserTokens = {
   /** A Graph token of that user that lives for at least another minute, if there can be one. */
@@ -63,7 +64,8 @@ export function createUserTokens(parts: UserTokensParts): UserTokens {
   const give = async (owner: TokenOwner, refused: RefusedToken = {}): Promise<Given> => {
     const tokens = await open(parts.vault, owner, await findTokens(parts.db, owner.userId, owner.source))
     if (tokens.audience === 'api') return await exchange(parts, owner, tokens, refused)
-    return isFresh(tokens, refused) ? tokens : await renewed(parts, owner, refused)
+    if (isFresh(tokens, refused)) return tokens
+    return (await renewed(parts, owner, refused)) ?? (await give(owner, refused))
   }
   return {
     accessTokenOf: async (owner, refused) => (await give(owner, refused)).accessToken,
@@ -77,7 +79,7 @@ export function createUserTokens(parts: UserTokensParts): UserTokens {
         return await use(second.accessToken, second.scopes).catch(async (again: unknown) => {
           // Without a challenge Graph doesn't say why: the next run may be luckier.
           if (again instanceof TokenRejected && again.claims !== undefined)
-            await refuseTokens(parts.db, owner.userId, owner.source, second.sealed, refusalOf(again, {}))
+            await refuseTokens(parts.db, owner.userId, owner.source, second.version, refusalOf(again, {}))
           throw again
         })
       }
@@ -104,11 +106,18 @@ const isUsable = (tokens: OpenTokens, { refused }: RefusedToken) =>
 const isFresh = (tokens: OpenTokens, refused: RefusedToken) =>
   isUsable(tokens, refused) && tokens.livesMs > renewBelowMs
 
-async function renewed(parts: UserTokensParts, owner: TokenOwner, refused: RefusedToken): Promise<Given> {
+/** Undefined where by then a token is stored that is to be exchanged. */
+async function renewed(
+  parts: UserTokensParts,
+  owner: TokenOwner,
+  refused: RefusedToken,
+): Promise<Given | undefined> {
   const { db, vault, renew } = parts
   // A refusal is handed out of the transaction, not thrown: throwing would undo the row that says so.
   const end = await withRefreshLock(db, owner.userId, owner.source, async (locked) => {
     const tokens = await open(vault, owner, await locked.find())
+    // A sign-in that came meanwhile may have brought a token that isn't Graph's.
+    if (tokens.audience === 'api') return undefined
     if (isFresh(tokens, refused)) return tokens
     if (tokens.refreshToken === undefined) {
       if (isUsable(tokens, refused)) return tokens
@@ -116,7 +125,7 @@ async function renewed(parts: UserTokensParts, owner: TokenOwner, refused: Refus
       const error = new TokenRejected('no_refresh_token', told)
       // Graph's plain 401 about a token that should live may be a whim of its own.
       if (tokens.livesMs <= 0 || refused.claims !== undefined)
-        await locked.refuse(tokens.sealed, refusalOf(error, refused))
+        await locked.refuse(tokens.version, refusalOf(error, refused))
       return error
     }
     try {
@@ -124,11 +133,12 @@ async function renewed(parts: UserTokensParts, owner: TokenOwner, refused: Refus
       const { accessToken, refreshToken = tokens.refreshToken } = set
       const binding = tokenBinding(owner.tenantId, owner.objectId)
       const sealed = await vault.seal({ accessToken, refreshToken }, binding)
-      await locked.replace(tokens.sealed, { ...set, sealed: sealed.text, keyId: sealed.keyId })
-      return { accessToken, sealed: sealed.text, scopes: set.scopes.length > 0 ? set.scopes : tokens.scopes }
+      const version = randomUUID()
+      await locked.replace(tokens.version, { ...set, sealed: sealed.text, keyId: sealed.keyId, version })
+      return { accessToken, version, scopes: set.scopes.length > 0 ? set.scopes : tokens.scopes }
     } catch (error) {
       if (!isRefusal(error)) throw error
-      await locked.refuse(tokens.sealed, refusalOf(error, refused))
+      await locked.refuse(tokens.version, refusalOf(error, refused))
       return error
     }
   })
@@ -144,10 +154,10 @@ async function exchange(
 ): Promise<Given> {
   try {
     const accessToken = await exchanged.for(tokens.accessToken, { ...refused, livesMs: tokens.livesMs })
-    return { accessToken, sealed: tokens.sealed, scopes: [] }
+    return { accessToken, version: tokens.version, scopes: [] }
   } catch (error) {
     if (isRefusal(error))
-      await refuseTokens(db, owner.userId, owner.source, tokens.sealed, refusalOf(error, refused))
+      await refuseTokens(db, owner.userId, owner.source, tokens.version, refusalOf(error, refused))
     throw error
   }
 }

@@ -17,13 +17,14 @@ export async function startOboEntra(tenantId: string) {
   const forms: Record<string, string>[] = []
   let answer: () => Response = () => new Response(null, { status: 500 })
   let origin = ''
+  let tokensAt: string | undefined
   const app = new Hono()
   const base = `/${tenantId}`
   app.get(`${base}/v2.0/.well-known/openid-configuration`, (c) =>
     c.json({
       issuer: `${origin}${base}/v2.0`,
       authorization_endpoint: `${origin}${base}/oauth2/v2.0/authorize`,
-      token_endpoint: `${origin}${base}/oauth2/v2.0/token`,
+      token_endpoint: `${tokensAt ?? origin}${base}/oauth2/v2.0/token`,
       jwks_uri: `${origin}${base}/discovery/v2.0/keys`,
     }),
   )
@@ -41,6 +42,8 @@ export async function startOboEntra(tenantId: string) {
     origin,
     /** What was posted to the token endpoint, oldest first. */
     forms,
+    /** From now on its metadata names the token endpoint of this origin. */
+    tokensAt: (other: string) => void (tokensAt = other),
     next: (make: () => Response) => (answer = make),
     close: async () => {
       server.closeAllConnections()
