@@ -1,7 +1,8 @@
+import { createGraphClient } from '../src/graph/client.ts'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { retryAfterMs } from '../src/retry-after.ts'
-import { nextPath } from '../src/graph/memberships.ts'
+import { nextPath, readMemberships } from '../src/graph/memberships.ts'
 
 test.for([
   'https://graph.microsoft.com.evil.example/v1.0/me',
@@ -38,4 +39,52 @@ test('Retry-After is read as seconds, fractions and dates, within our own floor 
       return ms >= 1000 && ms <= 3_600_000
     }),
   )
+})
+
+test('a request that would leave Graph is not sent, however its path came to be', async () => {
+  let sent = 0
+  const client = createGraphClient({
+    baseUrl: 'http://127.0.0.1:9',
+    accessToken: 'secret',
+    fetch: async () => {
+      sent += 1
+      return Response.json({ value: [] })
+    },
+  })
+  for (const path of ['/https://evil.example/v1.0/me', '/me?$skiptoken=https://evil.example/v1.0/x']) {
+    await expect(client.request({ path })).rejects.toMatchObject({ code: 'unexpected_response' })
+  }
+  expect(sent).toBe(0)
+})
+
+test('a token that no header can carry is refused without being quoted', () => {
+  const open = () => createGraphClient({ baseUrl: 'http://127.0.0.1:9', accessToken: 'eyJ\nsecret' })
+  expect(open).toThrow(expect.objectContaining({ code: 'unexpected_response' }))
+  expect(open).not.toThrow(/secret/)
+})
+
+test('pages that take too long together are given up', async () => {
+  const group = { id: 'a' }
+  const answers = [
+    {
+      responses: [
+        { id: 'me', status: 200, body: { id: 'ada' } },
+        { id: 'groups', status: 200, body: page(1) },
+      ],
+    },
+    page(2),
+  ]
+  function page(number: number) {
+    return { value: [group], '@odata.count': 3, '@odata.nextLink': `http://127.0.0.1:9/v1.0/page/${number}` }
+  }
+  const client = createGraphClient({
+    baseUrl: 'http://127.0.0.1:9',
+    accessToken: 'secret',
+    fetch: async () => Response.json(answers.shift()),
+  })
+  const options = { objectId: 'ada', read: 'transitive', beganAt: '2026-01-01T00:00:00Z' } as const
+  await expect(readMemberships(client, { ...options, withinMs: 0 })).rejects.toMatchObject({
+    code: 'graph_unavailable',
+  })
+  expect(answers).toHaveLength(1)
 })

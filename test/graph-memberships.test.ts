@@ -282,22 +282,6 @@ test('a next link to another host is refused and the token is not sent there', a
   foreign.close()
 })
 
-test('a request that would leave Graph is not sent, however its path came to be', async () => {
-  let sent = 0
-  const client = createGraphClient({
-    baseUrl: simulator.graphUrl,
-    accessToken: 'secret',
-    fetch: async () => {
-      sent += 1
-      return Response.json({ value: [] })
-    },
-  })
-  for (const path of ['/https://evil.example/v1.0/me', '/me?$skiptoken=https://evil.example/v1.0/x']) {
-    await expect(client.request({ path })).rejects.toMatchObject({ code: 'unexpected_response' })
-  }
-  expect(sent).toBe(0)
-})
-
 test('a redirect is not followed', async () => {
   simulator.faults.next({ on: { page: 2 }, status: 302, headers: { location: 'http://127.0.0.1:9/v1.0/me' } })
   await expect(read()).rejects.toMatchObject({ code: 'graph_unavailable' })
