@@ -1,6 +1,7 @@
-import type { Authority } from './entra/authority.ts'
+import type { EntraHost } from './entra/authority.ts'
 import { answerEntra } from './entra/endpoints.ts'
 import { faulty, type Delivery, type FaultSource, type FaultSubject } from './faults.ts'
+import { tokenTenant } from './graph-api/access.ts'
 import type { GraphTenant } from './graph-api/call.ts'
 import { answerGraph, describeGraphRequest } from './graph-api/endpoints.ts'
 import type { Handler, HttpAnswer, HttpRequest, Origin } from './http.ts'
@@ -11,12 +12,13 @@ import type { RequestRecorder } from './request-log.ts'
  * recorded first and then answered truly or as a fault says.
  */
 export function createHandlers(parts: {
-  authority: Authority
-  graph: GraphTenant
+  host: EntraHost
+  /** At least one: the first also refuses tokens that are nobody's. */
+  graphs: readonly [GraphTenant, ...GraphTenant[]]
   faults: FaultSource
   requests: RequestRecorder
 }): Readonly<Record<Origin, Handler>> {
-  const { authority, graph, faults, requests } = parts
+  const { host, graphs, faults, requests } = parts
 
   const respond = async (
     request: HttpRequest,
@@ -30,19 +32,22 @@ export function createHandlers(parts: {
     const url = `${request.baseUrl}${request.path}${request.rawQuery === '' ? '' : `?${request.rawQuery}`}`
     return { answer: await faulty(fault, { url }, make), delivery: fault }
   }
-  const graphResponse = (request: HttpRequest, via?: '$batch'): ReturnType<typeof respond> =>
-    respond(
+  const graphResponse = (request: HttpRequest, via?: '$batch'): ReturnType<typeof respond> => {
+    const tenantId = tokenTenant(host.tokens, request.headers['authorization'])
+    const graph = graphs.find(({ directory }) => directory.tenantId === tenantId) ?? graphs[0]
+    return respond(
       request,
       () => describeGraphRequest(graph, request),
       () => answerGraph(graph, request, async (inner) => (await graphResponse(inner, '$batch')).answer),
       via,
     )
+  }
   return {
     entra: (request) =>
       respond(
         request,
         () => describeEntraRequest(request),
-        () => answerEntra(authority, request),
+        () => answerEntra(host, request),
       ),
     graph: (request) => graphResponse(request),
   }

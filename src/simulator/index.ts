@@ -1,19 +1,14 @@
-import { clearDirectory, createDirectory } from './directory/store.ts'
-import { createDirectoryIndex, type IndexLag } from './directory/index-lag.ts'
-import { generateTenant } from './directory/generate.ts'
-import { tenantOf, type Tenant } from './directory/tenant.ts'
+import type { IndexLag } from './directory/index-lag.ts'
+import type { Tenant } from './directory/tenant.ts'
 import { administrationOf, type EntraAdministration } from './entra/administration.ts'
 import { defaultApp, type SimulatedApp } from './entra/apps.ts'
-import type { Authority } from './entra/authority.ts'
-import { createSigningKeys } from './entra/signing-keys.ts'
-import { createChallenges } from './entra/challenges.ts'
-import { createTokens } from './entra/tokens.ts'
+import { createEntraHost } from './entra/host.ts'
 import { createFaults, type Faults } from './faults.ts'
-import type { GraphTenant } from './graph-api/call.ts'
-import { createThrottling, type Throttle, type ThrottleSettings } from './graph-api/throttling.ts'
+import type { Throttle, ThrottleSettings } from './graph-api/throttling.ts'
 import { createHandlers } from './handlers.ts'
 import { openListeners } from './listeners.ts'
 import { createRequestLog, type RequestLog } from './request-log.ts'
+import { addTenant, type SimulatedTenant, type TenantPlan } from './simulated-tenant.ts'
 
 export { defaultApp, defaultClientId, defaultClientSecret, type SimulatedApp } from './entra/apps.ts'
 export type {
@@ -30,6 +25,7 @@ export type { NewUser } from './directory/new-user.ts'
 export type { Tenant } from './directory/tenant.ts'
 export type { AadstsCode } from './entra/error-codes.ts'
 export type { DelegatedTokens } from './entra/issuing.ts'
+export type { AppCredentials, ClientSecret, FederatedCredential } from './entra/credentials.ts'
 export { faultsOf } from './fault-catalogue.ts'
 export type { Fault, FaultHandle, Faults, FaultTarget, TokenError, TokenErrorTarget } from './faults.ts'
 export type {
@@ -67,104 +63,100 @@ export type SimulatorSeed = {
   indexLagMs?: number
   /** The simulator's clock in milliseconds; default `Date.now`. */
   now?: () => number
+  /** Tenants beside the first on the same authority host, for apps that are `multiTenant`. Default none. */
+  otherTenants?: readonly OtherTenantSeed[]
   /** How many of the newest requests, and of the newest tokens, are kept to look at. Default 10,000; 0 keeps none. */
   keep?: number
 }
 
-export type Simulator = EntraAdministration & {
+/** Another tenant; throttling, index lag and hidden membership are as in the first. */
+export type OtherTenantSeed = {
+  tenantId?: string
+  /** The verified domain. Default `contoso-<seed>.example`. */
+  domain?: string
+  /** Default Contoso. */
+  name?: string
+  /** Default the first tenant's, plus one for each tenant: no two tenants may have the same. */
+  seed?: number
+  /** Default 10. */
+  users?: number
+  groups?: number
+}
+
+/** One tenant and what its administrators do; signing keys, apps and issued tokens are those of all. */
+export type KnownTenant = EntraAdministration & { tenant: Tenant; throttle: Throttle; lag: IndexLag }
+
+export type Simulator = KnownTenant & {
   /** The authority host, http, without trailing slash. */
   entraUrl: string
   /** Microsoft Graph, http, without version or trailing slash: another origin than `entraUrl`. */
   graphUrl: string
   /** The same two over TLS, and the PEM certificate a client must trust. */
   https: { entraUrl: string; graphUrl: string; caCertificate: string } | undefined
-  tenant: Tenant
   apps: readonly SimulatedApp[]
+  /** As in the seed's `otherTenants`, in that order. */
+  otherTenants: readonly KnownTenant[]
   faults: Faults
-  throttle: Throttle
-  lag: IndexLag
   requests: RequestLog
   /** Directory, its index, tokens, faults, throttling and log back to the start; addresses and signing keys stay. */
   reset(): void
   close(): Promise<void>
 }
 
-/** Starts a stand-in for one Entra tenant and Microsoft Graph on loopback ports. */
+/** Starts a stand-in for Entra, with one tenant or several, and Microsoft Graph on loopback ports. */
 export async function startSimulator(options: SimulatorSeed = {}): Promise<Simulator> {
-  const { seed = 1, host = '127.0.0.1', keep = 10_000, now = Date.now } = options
-  const directory = createDirectory(seed, options.tenantId)
-  const index = createDirectoryIndex(directory, now)
-  const tenant = tenantOf(index.source)
-  const size = { seed, users: options.users ?? 250, groups: options.groups }
-  generateTenant(tenant, size)
-  index.set(options.indexLagMs ?? 0)
-
+  const { seed = 1, host: address = '127.0.0.1', keep = 10_000, now = Date.now } = options
   const apps = options.apps ?? [defaultApp]
-  const tokens = createTokens({ seed, now, keep, lifetimeSeconds: options.accessTokenLifetimeSeconds })
   const faults = createFaults()
-  const throttling = createThrottling({
-    tenantId: directory.tenantId,
-    appIds: apps.map(({ clientId }) => clientId),
-    now,
-    settings: options.throttle,
-  })
   const requests = createRequestLog(keep, now)
-  const keys = await createSigningKeys()
-  const graphUrls: string[] = []
-  const codes: Authority['codes'] = new Map()
-  const unassigned = new Set<string>()
-  const challenges = createChallenges()
-  const authority = {
-    directory,
-    apps,
-    keys,
-    tokens,
-    codes,
-    unassigned,
-    challenges,
-    faults,
-    now,
-    graphUrls: () => graphUrls,
-  }
-  const graph: GraphTenant = {
-    directory,
-    index: () => index.current(),
-    tokens,
-    challenges,
-    now,
-    throttling,
-    hiddenMembership: options.hiddenMembership ?? 'omitted',
-  }
-
-  const handlers = createHandlers({ authority, graph, faults, requests })
-  const listeners = await openListeners(handlers, host, options.ports ?? {}, options.https ?? true)
-  graphUrls.push(listeners.graphUrl, ...(listeners.https ? [listeners.https.graphUrl] : []))
-
+  const lifetimeSeconds = options.accessTokenLifetimeSeconds
+  const host = await createEntraHost({ seed, apps, now, keep, lifetimeSeconds, faults })
+  const home = addTenant(host, planOf(options, seed))
+  const others = (options.otherTenants ?? []).map((wanted, index) =>
+    addTenant(host, otherPlan(options, wanted, seed + index + 1)),
+  )
+  const graphs = [home.graph, ...others.map(({ graph }) => graph)] as const
+  const handlers = createHandlers({ host, graphs, faults, requests })
+  const listeners = await openListeners(handlers, address, options.ports ?? {}, options.https ?? true)
+  host.addGraphUrls([listeners.graphUrl, ...(listeners.https ? [listeners.https.graphUrl] : [])])
+  const known = ({ tenant, authority, throttling, index }: SimulatedTenant): KnownTenant => ({
+    tenant,
+    throttle: throttling,
+    lag: index,
+    ...administrationOf(authority, tenant, listeners.entraUrl),
+  })
   return {
     entraUrl: listeners.entraUrl,
     graphUrl: listeners.graphUrl,
     https: listeners.https,
-    tenant,
     apps,
     faults,
-    throttle: throttling,
-    lag: index,
     requests,
-    ...administrationOf(authority, tenant, listeners.entraUrl),
+    ...known(home),
+    otherTenants: others.map(known),
     reset() {
-      index.set(0)
-      index.catchUp()
-      clearDirectory(directory, seed)
-      generateTenant(tenant, size)
-      index.set(options.indexLagMs ?? 0)
-      tokens.reset()
-      codes.clear()
-      challenges.clear()
-      unassigned.clear()
-      faults.clear()
-      throttling.restart()
+      for (const each of [home, ...others]) each.reset()
+      host.reset()
       requests.clear()
     },
     close: () => listeners.close(),
   }
+}
+
+function planOf(options: SimulatorSeed, seed: number): TenantPlan {
+  return {
+    seed,
+    tenantId: options.tenantId,
+    users: options.users ?? 250,
+    groups: options.groups,
+    throttle: options.throttle,
+    indexLagMs: options.indexLagMs ?? 0,
+    hiddenMembership: options.hiddenMembership ?? 'omitted',
+  }
+}
+
+function otherPlan(options: SimulatorSeed, wanted: OtherTenantSeed, seed: number): TenantPlan {
+  const { tenantId, domain, name } = wanted
+  const own = { tenantId, domain, name, users: wanted.users ?? 10, groups: wanted.groups }
+  return { ...planOf(options, wanted.seed ?? seed), ...own }
 }

@@ -34,12 +34,16 @@ export type Table<T> = {
 }
 
 /** Makes an empty tenant; `seed` names it when `tenantId` does not. */
-export function createDirectory(seed: number, tenantId?: string): Directory {
+export function createDirectory(
+  seed: number,
+  tenantId?: string,
+  { domain, displayName }: { domain?: string | undefined; displayName?: string | undefined } = {},
+): Directory {
   const units = createTable<AdministrativeUnit>()
   return {
     tenantId: tenantId ?? randomFrom(seed, 'tenant').uuid(),
-    domain: `contoso-${seed}.example`,
-    displayName: 'Contoso',
+    domain: domain?.toLowerCase() ?? `contoso-${seed}.example`,
+    displayName: displayName ?? 'Contoso',
     users: createTable<User>(),
     groups: createTable<Group>(),
     roles: createTable<DirectoryRole>(),

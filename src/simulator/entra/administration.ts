@@ -1,3 +1,4 @@
+import type { AppCredentials } from './credentials.ts'
 import type { Tenant } from '../directory/tenant.ts'
 import { findApp, type Authority } from './authority.ts'
 import { declaresCp1 } from './challenges.ts'
@@ -28,6 +29,8 @@ export type EntraAdministration = {
   /** Whether the user may sign in to apps; who may not is answered 50105. Everybody is assigned at first. */
   assign(userId: string, assigned: boolean): void
   rotateSigningKeys(): Promise<void>
+  /** What an app, default the first, proves itself with. */
+  credentials(clientId?: string): AppCredentials
 }
 
 /** Works on what the endpoints of this authority work on. */
@@ -61,6 +64,8 @@ export function administrationOf(
       else unassigned.add(tenant.user(userId).id)
     },
     rotateSigningKeys: () => keys.rotate(),
+    credentials: (clientId) =>
+      authority.credentialsOf(findApp(authority, clientId ?? apps[0]?.clientId).clientId),
   }
 }
 

@@ -1,8 +1,16 @@
+import type { ClientSecret, FederatedCredential } from './credentials.ts'
+
 /** One app registration of the simulated tenant, with the consent an administrator gave it. */
 export type SimulatedApp = {
   clientId: string
   /** Left out for a public client. */
   clientSecret?: string
+  /** More secrets, each with or without an end: 7000222 is answered for one that is over, 7000215 for an unknown one. */
+  clientSecrets?: readonly ClientSecret[]
+  /** PEM certificates whose keys may sign client assertions. */
+  certificates?: readonly string[]
+  /** Issuers whose tokens prove this app. */
+  federated?: readonly FederatedCredential[]
   displayName?: string
   /**
    * Matched exactly, except that `http://localhost` URIs match on any port, as in Entra (Entra docs: reply-url,
@@ -13,10 +21,21 @@ export type SimulatedApp = {
   delegatedScopes: readonly string[]
   /** Graph application permissions consented for the app itself. */
   applicationRoles: readonly string[]
+  /** Whether people of other tenants sign in to it, and at `organizations` and `common`. Default false. */
+  multiTenant?: boolean
   /** Scopes of this app's own API: a client asks for `api://<client id>/<scope>`. */
   exposedScopes?: readonly string[]
   /** App roles of this app's own API that app-only tokens for it carry. */
   ownRoles?: readonly string[]
+}
+
+/** An app, and what it proved itself with at the token endpoint; undefined where it didn't come there. */
+export type KnownApp = SimulatedApp & { proof?: 'none' | 'secret' | 'assertion' }
+
+/** The claim `azpacr` or `appidacr` (Entra docs: access-token-claims-reference). */
+export function proofClaim({ proof, clientSecret }: KnownApp): '0' | '1' | '2' {
+  if (proof === 'assertion') return '2'
+  return proof === 'secret' || (proof === undefined && clientSecret !== undefined) ? '1' : '0'
 }
 
 export const defaultClientId = '5f1d0f3a-7c62-4b8e-9a41-2d6c8e0b7a15'

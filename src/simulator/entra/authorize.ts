@@ -1,10 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import type { User } from '../directory/objects.ts'
-import { findUser } from '../directory/store.ts'
 import type { HttpAnswer, HttpRequest } from '../http.ts'
 import { AadstsError, describe } from './aadsts.ts'
 import { isRegisteredRedirectUri, type SimulatedApp } from './apps.ts'
-import { findApp, type Authority } from './authority.ts'
+import { findAccount, findApp, findGuest, type Account, type Authority } from './authority.ts'
 import { declaresCp1 } from './challenges.ts'
 import { assertMaySignIn, assertUnchallenged } from './issuing.ts'
 import { errorPage, formPostPage, pickerPage } from './pages.ts'
@@ -28,15 +27,18 @@ export async function authorize(authority: Authority, request: HttpRequest): Pro
   }
   try {
     assertAnswerable(authority, app, parameters)
-    const user = whoSignsIn(authority, request, parameters)
-    if (user === undefined) return await picker(authority, request, app, parameters)
-    const refused = refusalOf(authority, user, app)
+    const account = whoSignsIn(authority, request, parameters)
+    if (account === undefined) return await picker(authority, request, app, parameters)
+    const { home, user } = account
+    if (authority.shared) assertConsented(home, app, parameters)
+    const refused = refusalOf(home, user, app)
     if (refused) return await refusalPage(authority, request, refused)
     if (parameters.get('prompt') === 'none') assertUnchallenged(authority, user)
     authority.challenges.answer(user.id, parameters.get('claims') ?? undefined)
-    return await signedIn(authority, parameters, user)
+    return await signedIn(home, parameters, user)
   } catch (error) {
     if (!(error instanceof AadstsError)) throw error
+    if (error.code === 50020) return await refusalPage(authority, request, error)
     const ids = { trace: crypto.randomUUID(), correlation: crypto.randomUUID() }
     const description = describe(error.message, ids, new Date(authority.now()))
     return redirectBack(parameters, { error: authorizationError(error), error_description: description })
@@ -63,6 +65,12 @@ function assertAnswerable(authority: Authority, app: SimulatedApp, parameters: U
   const challenge = parameters.get('code_challenge')
   if (challenge !== null && parameters.get('code_challenge_method') !== 'S256')
     throw new AadstsError(900144, 'code_challenge_method (S256)')
+  // Where the path named no tenant, whose consent it takes is known once the person is.
+  if (!authority.shared) assertConsented(authority, app, parameters)
+}
+
+function assertConsented(authority: Authority, app: SimulatedApp, parameters: URLSearchParams): void {
+  const scope = parameters.get('scope') ?? ''
   const { missing } = grantScopes(scope, app, authority.graphUrls(), authority.apps)
   if (missing.length === 0) return
   if (parameters.get('prompt') === 'none') throw new AadstsError(65001, app.clientId)
@@ -74,19 +82,20 @@ function whoSignsIn(
   authority: Authority,
   request: HttpRequest,
   parameters: URLSearchParams,
-): User | undefined {
-  const { directory } = authority
+): Account | undefined {
   const prompt = parameters.get('prompt')
   if (prompt === 'none') {
     const hint = parameters.get('login_hint')
-    const user = directory.users.get(signedInUserId(request) ?? '')
-    if (!user || (hint !== null && findUser(directory, hint)?.id !== user.id)) throw new AadstsError(50058)
-    return user
+    const account = findAccount(authority, signedInUserId(request) ?? '')
+    if (!account || (hint !== null && findAccount(authority, hint)?.user.id !== account.user.id))
+      throw new AadstsError(50058)
+    return account
   }
   const picked = parameters.get('picked')
-  if (picked !== null) return directory.users.get(picked)
+  if (picked !== null) return findAccount(authority, picked)
   if (prompt === 'select_account' || parameters.has('search')) return undefined
-  return findUser(directory, parameters.get('login_hint') ?? '')
+  const hint = parameters.get('login_hint')
+  return hint === null ? undefined : (findAccount(authority, hint) ?? findGuest(authority, hint))
 }
 
 async function picker(
@@ -97,7 +106,7 @@ async function picker(
 ): Promise<HttpAnswer> {
   const search = parameters.get('search') ?? ''
   const hint = parameters.get('login_hint')
-  const unknownHint = hint !== null && !findUser(authority.directory, hint)
+  const unknownHint = hint !== null && !findAccount(authority, hint)
   const fields = Object.fromEntries([...parameters].filter(([name]) => !simulatorParameters.has(name)))
   return pickerPage({
     action: request.path,
@@ -111,7 +120,8 @@ async function picker(
 
 function matchingUsers(authority: Authority, search: string): User[] {
   const found: User[] = []
-  for (const user of authority.directory.users.values()) {
+  const tenants = authority.shared ? authority.tenants : [authority]
+  for (const user of tenants.flatMap(({ directory }) => directory.users.values())) {
     if (!`${user.displayName}\n${user.userPrincipalName}`.toLowerCase().includes(search)) continue
     found.push(user)
     if (found.length === usersShown) break
@@ -125,6 +135,7 @@ async function signedIn(authority: Authority, parameters: URLSearchParams, user:
   dropOldCodes(authority)
   authority.tokens.remember(code)
   authority.codes.set(code, {
+    tenantId: authority.directory.tenantId,
     clientId: parameters.get('client_id') ?? '',
     userId: user.id,
     redirectUri: parameters.get('redirect_uri') ?? '',

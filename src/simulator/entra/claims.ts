@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
 import type { JWTPayload } from 'jose'
 import type { User } from '../directory/objects.ts'
-import type { SimulatedApp } from './apps.ts'
+import { proofClaim, type KnownApp, type SimulatedApp } from './apps.ts'
 import { issuerOf, type Authority } from './authority.ts'
 import { graphResource, type GrantedScopes } from './scopes.ts'
 
-/** The tenant all simulated guests are at home in. */
+/** The tenant that guests are at home in whose own isn't simulated. */
 const guestHomeTenant = '3b1a9c52-0c5e-4b7c-9d38-6f0e2a4d8c71'
 
 /** The claims of a v2 ID token (Entra docs: id-token-claims-reference). */
@@ -33,7 +33,7 @@ export function idTokenClaims(
       ? { name: user.displayName, preferred_username: user.userPrincipalName }
       : {}),
     // A guest was authenticated by another tenant than the one that issues the token.
-    ...(user.userType === 'Guest' ? { idp: `https://sts.windows.net/${guestHomeTenant}/` } : {}),
+    ...(user.userType === 'Guest' ? { idp: `https://sts.windows.net/${homeOf(authority, user)}/` } : {}),
     ...(signIn.nonce === undefined ? {} : { nonce: signIn.nonce }),
     // Entra leaves `oid` out without the scope profile, like name and preferred_username.
     ...(scopes.openId.has('profile') ? { oid: user.id } : {}),
@@ -50,7 +50,7 @@ export function idTokenClaims(
 export function delegatedGraphClaims(
   authority: Authority,
   lifetime: number,
-  grant: { app: SimulatedApp; user: User; scopes: GrantedScopes; cp1: boolean },
+  grant: { app: KnownApp; user: User; scopes: GrantedScopes; cp1: boolean },
 ): { oid: string; exp: number } & Record<string, unknown> {
   const { app, user, scopes } = grant
   const openId = [...scopes.openId].filter((scope) => scope !== 'offline_access')
@@ -78,7 +78,7 @@ export function delegatedGraphClaims(
 export function appOnlyGraphClaims(
   authority: Authority,
   lifetime: number,
-  app: SimulatedApp,
+  app: KnownApp,
 ): { oid: string; exp: number } & Record<string, unknown> {
   const oid = servicePrincipalId(authority, app.clientId)
   return {
@@ -95,7 +95,7 @@ export function ownApiClaims(
   authority: Authority,
   baseUrl: string,
   lifetime: number,
-  grant: { client: SimulatedApp; api: SimulatedApp },
+  grant: { client: KnownApp; api: SimulatedApp },
 ): JWTPayload {
   const now = seconds(authority)
   const oid = servicePrincipalId(authority, grant.client.clientId)
@@ -106,7 +106,7 @@ export function ownApiClaims(
     nbf: now,
     exp: now + lifetime,
     azp: grant.client.clientId,
-    azpacr: grant.client.clientSecret === undefined ? '0' : '1',
+    azpacr: proofClaim(grant.client),
     oid,
     sub: oid,
     tid: authority.directory.tenantId,
@@ -121,7 +121,7 @@ export function ownApiUserClaims(
   authority: Authority,
   baseUrl: string,
   lifetime: number,
-  grant: { client: SimulatedApp; user: User; api: { app: SimulatedApp; scopes: readonly string[] } },
+  grant: { client: KnownApp; user: User; api: { app: SimulatedApp; scopes: readonly string[] } },
 ): JWTPayload {
   const { client, user, api } = grant
   const { roles: _, ...claims } = ownApiClaims(authority, baseUrl, lifetime, { client, api: api.app })
@@ -138,7 +138,7 @@ export function ownApiUserClaims(
 function graphClaims(
   authority: Authority,
   lifetime: number,
-  app: SimulatedApp,
+  app: KnownApp,
 ): { exp: number } & Record<string, unknown> {
   const now = seconds(authority)
   const { tenantId } = authority.directory
@@ -150,12 +150,20 @@ function graphClaims(
     exp: now + lifetime,
     app_displayname: app.displayName ?? app.clientId,
     appid: app.clientId,
-    appidacr: app.clientSecret === undefined ? '0' : '1',
+    appidacr: proofClaim(app),
     tenant_region_scope: 'EU',
     tid: tenantId,
     uti: hash('uti', crypto.randomUUID()).slice(0, 22),
     ver: '1.0',
   }
+}
+
+function homeOf({ tenants }: Authority, guest: User): string {
+  const [name = ''] = guest.userPrincipalName.toLowerCase().split('#ext#@')
+  return (
+    tenants.find(({ directory }) => name.endsWith(`_${directory.domain}`))?.directory.tenantId ??
+    guestHomeTenant
+  )
 }
 
 /** A user's `sub` differs from app to app, so that apps cannot match their users by it. */

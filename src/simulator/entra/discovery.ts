@@ -1,10 +1,12 @@
+import type { JWK } from 'jose'
 import type { HttpAnswer } from '../http.ts'
 import { jsonAnswer } from './aadsts.ts'
+import { consumerTenant } from './signing-keys.ts'
 import { issuerOf, type Authority } from './authority.ts'
 
 /** The OpenID configuration of the tenant, on the host that was asked (Entra docs: v2-protocols-oidc). */
 export function openIdConfiguration(authority: Authority, baseUrl: string, graphUrl: string): HttpAnswer {
-  const tenant = `${baseUrl}/${authority.directory.tenantId}`
+  const tenant = `${baseUrl}/${authority.shared ?? authority.directory.tenantId}`
   return jsonAnswer(200, {
     token_endpoint: `${tenant}/oauth2/v2.0/token`,
     token_endpoint_auth_methods_supported: ['client_secret_post', 'private_key_jwt', 'client_secret_basic'],
@@ -29,9 +31,15 @@ export function openIdConfiguration(authority: Authority, baseUrl: string, graph
   })
 }
 
-/** The tenant's keys, each with the issuer it may sign for (Entra docs: access-tokens, validate the issuer). */
+/**
+ * The keys, each with the issuer it may sign for: that of the tenant asked, or the template they share, beside which
+ * `common` has the personal accounts' key with its fixed one (Entra docs: access-tokens, validate the issuer).
+ */
 export function keySet(authority: Authority, baseUrl: string): HttpAnswer {
   const issuer = issuerOf(authority, baseUrl)
-  const answer = jsonAnswer(200, { keys: authority.keys.published().map((key) => ({ ...key, issuer })) })
+  const keys: (JWK & { issuer: string })[] = authority.keys.published().map((key) => ({ ...key, issuer }))
+  if (authority.shared === 'common')
+    keys.push({ ...authority.keys.consumers(), issuer: `${baseUrl}/${consumerTenant}/v2.0` })
+  const answer = jsonAnswer(200, { keys })
   return { ...answer, headers: { ...answer.headers, 'cache-control': 'max-age=86400, private' } }
 }

@@ -1,7 +1,7 @@
 import type { HttpAnswer, HttpRequest } from '../http.ts'
 import { AadstsError, tokenErrorAnswer } from './aadsts.ts'
 import { authorize } from './authorize.ts'
-import { assertTenant, type Authority } from './authority.ts'
+import { authorityNamed, type Authority, type EntraHost } from './authority.ts'
 import { keySet, openIdConfiguration } from './discovery.ts'
 import { isRegisteredRedirectUri } from './apps.ts'
 import { errorPage, signedOutPage } from './pages.ts'
@@ -22,18 +22,17 @@ const endpoints: Readonly<Record<string, Endpoint>> = {
 }
 
 /** Answers a request to the authority host: `/{tenant}` and then one of the endpoints above. */
-export async function answerEntra(authority: Authority, request: HttpRequest): Promise<HttpAnswer> {
+export async function answerEntra(host: EntraHost, request: HttpRequest): Promise<HttpAnswer> {
   const [, tenant = '', rest = ''] = /^\/([^/]*)(\/.*)?$/.exec(request.path) ?? []
   const endpoint = endpoints[`${request.method} ${rest}`]
   if (!endpoint) return errorPage('Not found', `There is nothing at ${request.method} ${request.path}.`)
   try {
-    assertTenant(authority, tenant)
-    return await endpoint(authority, request)
+    return await endpoint(authorityNamed(host, tenant), request)
   } catch (error) {
     if (!(error instanceof AadstsError)) throw error
     if (rest.endsWith('/authorize'))
       return errorPage('Sorry, but we’re having trouble signing you in.', error.message)
-    const at = new Date(authority.now())
+    const at = new Date(host.now())
     return tokenErrorAnswer(request, at, {
       error: error.error,
       codes: [error.code],

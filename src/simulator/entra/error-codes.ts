@@ -32,6 +32,7 @@ export const errorCodes = {
   50011: request(
     "The redirect URI '{0}' specified in the request does not match the redirect URIs configured for the application '{1}'.",
   ),
+  50027: client("Invalid JWT token: '{0}' is missing, malformed, or was used before."),
   50013: grant('Assertion failed signature validation.'),
   50020: grant("User account '{0}' from another identity provider does not exist in tenant '{1}'."),
   50033: transient('A transient error has occurred. Please try again.'),
@@ -44,6 +45,12 @@ export const errorCodes = {
   ),
   50078: interaction('Presented multi-factor authentication has expired due to policies.'),
   50079: interaction("You must enroll in multi-factor authentication to access '{0}'."),
+  50059: request(
+    'No tenant-identifying information found in either the request or implied by any provided credentials.',
+  ),
+  50194: request(
+    "Application '{0}' is not configured as a multi-tenant application. Usage of the /{1} endpoint is not supported for such applications. Use a tenant-specific endpoint or configure the application to be multi-tenant.",
+  ),
   50105: grant("The signed in user '{0}' is not assigned to a role for the application '{1}'."),
   50173: grant(
     'The provided grant has expired due to it being revoked, a fresh auth token is needed. The user might have changed or reset their password.',
@@ -89,11 +96,15 @@ export const errorCodes = {
   ),
   500133: grant('Assertion is not within its valid time range.'),
   501481: grant('The Code_Verifier does not match the code_challenge supplied in the authorization request.'),
+  700005: grant('Provided Authorization Code is intended to use against other tenant, thus rejected.'),
   700016: {
     error: 'unauthorized_client',
     text: "Application with identifier '{0}' was not found in the directory '{1}'.",
   },
   700022: scope('The scope contains more than one resource.'),
+  700021: client("Client assertion application identifier doesn't match 'client_id' parameter."),
+  700023: client('Client assertion audience claim does not match Realm issuer.'),
+  700024: client('Client assertion is not within its valid time range.'),
   700027: client('The certificate of the client assertion is not registered on the application.'),
   700054: {
     error: 'unsupported_response_type',
@@ -101,6 +112,9 @@ export const errorCodes = {
   },
   700082: grant('The refresh token has expired due to inactivity.'),
   700084: grant('The refresh token was issued to a single page app and has a fixed, limited lifetime.'),
+  700211: client("No matching federated identity record found for presented assertion issuer '{0}'."),
+  700212: client("No matching federated identity record found for presented assertion audience '{0}'."),
+  700213: client("No matching federated identity record found for presented assertion subject '{0}'."),
   900144: request("The request body must contain the following parameter: '{0}'."),
   1002012: scope(
     'The provided value for scope {0} is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier (application ID URI).',
@@ -111,7 +125,11 @@ export const errorCodes = {
   7000218: client(
     "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
   ),
+  5002723: client('Invalid JWT token. No certificate thumbprint nor keyId specified in token header.'),
   7000222: client("The provided client secret keys for app '{0}' are expired."),
+  9001023: request(
+    'The grant type is not supported over the /common or /consumers endpoints. Please use the /organizations or tenant-specific endpoint.',
+  ),
   9002313: request('Request is malformed or invalid.'),
 } as const satisfies Record<number, ErrorCode>
 

@@ -1,7 +1,7 @@
 import type { User } from '../directory/objects.ts'
 import type { HttpRequest } from '../http.ts'
 import { AadstsError } from './aadsts.ts'
-import type { SimulatedApp } from './apps.ts'
+import type { KnownApp, SimulatedApp } from './apps.ts'
 import type { Authority } from './authority.ts'
 import { delegatedGraphClaims, idTokenClaims, ownApiUserClaims } from './claims.ts'
 import { graphResource, grantScopes } from './scopes.ts'
@@ -10,7 +10,7 @@ import { graphResource, grantScopes } from './scopes.ts'
 export type TokenRequest = {
   authority: Authority
   request: HttpRequest
-  app: SimulatedApp
+  app: KnownApp
   parameters: URLSearchParams
   /** Whether its `claims` parameter says that it understands challenges. */
   cp1: boolean
@@ -32,7 +32,7 @@ export async function issueDelegated(
   authority: Authority,
   baseUrl: string,
   grant: {
-    app: SimulatedApp
+    app: KnownApp
     user: User
     scope: string
     nonce: string | undefined
@@ -61,6 +61,7 @@ export async function issueDelegated(
   }
   if (scopes.openId.has('offline_access'))
     answer.refresh_token = tokens.issueRefreshToken({
+      tenantId: authority.directory.tenantId,
       userId: user.id,
       clientId: app.clientId,
       scope,
@@ -95,6 +96,11 @@ export function assertUnchallenged(authority: Authority, user: User): void {
   const refusal = new AadstsError(50076, graphResource)
   refusal.claims = challenge.claims
   throw refusal
+}
+
+/** Refuses what only a tenant can answer where the path named none (Entra docs: reference-error-codes). */
+export function assertTenantNamed({ shared }: Authority): void {
+  if (shared) throw new AadstsError(shared === 'common' ? 9001023 : 50059)
 }
 
 export function required(parameters: URLSearchParams, name: string): string {

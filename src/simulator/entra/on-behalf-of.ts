@@ -1,6 +1,13 @@
 import { createLocalJWKSet, errors, jwtVerify, type JWTPayload } from 'jose'
 import { AadstsError } from './aadsts.ts'
-import { assertUnchallenged, issueDelegated, required, usableUser, type TokenRequest } from './issuing.ts'
+import {
+  assertTenantNamed,
+  assertUnchallenged,
+  issueDelegated,
+  required,
+  usableUser,
+  type TokenRequest,
+} from './issuing.ts'
 
 /**
  * Exchanges a user's token for this app's own API for one for Graph (Entra docs: v2-oauth2-on-behalf-of-flow). The
@@ -8,6 +15,7 @@ import { assertUnchallenged, issueDelegated, required, usableUser, type TokenReq
  */
 export async function onBehalfOf(asked: TokenRequest): Promise<object> {
   const { authority, app, parameters } = asked
+  assertTenantNamed(authority)
   if (required(parameters, 'requested_token_use') !== 'on_behalf_of') throw new AadstsError(9002313)
   const scope = required(parameters, 'scope')
   const claims = await readAssertion(asked, required(parameters, 'assertion'))

@@ -7,8 +7,13 @@ import { certificateFor } from '../certificates.ts'
 export type SigningKeys = {
   sign(claims: JWTPayload): Promise<string>
   published(): readonly JWK[]
+  /** The key of personal accounts, which signs for their tenant and for no other. */
+  consumers(): JWK
   rotate(): Promise<void>
 }
+
+/** The tenant of all personal accounts (Entra docs: v2-protocols-oidc). */
+export const consumerTenant = '9188040d-6c67-4c5b-b112-36a304b66dad'
 
 type SigningKey = { privateKey: KeyObject; jwk: JWK; kid: string }
 
@@ -17,6 +22,7 @@ const publishedKeys = 3
 /** Makes the first key. */
 export async function createSigningKeys(): Promise<SigningKeys> {
   let keys = [await createSigningKey()]
+  const consumers = await createSigningKey()
   return {
     async sign(claims) {
       const [newest] = keys
@@ -25,6 +31,7 @@ export async function createSigningKeys(): Promise<SigningKeys> {
       return new SignJWT(claims).setProtectedHeader(header).sign(newest.privateKey)
     },
     published: () => keys.map((key) => key.jwk),
+    consumers: () => consumers.jwk,
     async rotate() {
       keys = [await createSigningKey(), ...keys].slice(0, publishedKeys)
     },

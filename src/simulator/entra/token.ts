@@ -1,13 +1,22 @@
 import { createHash } from 'node:crypto'
 import { decodeJwt } from 'jose'
+import type { User } from '../directory/objects.ts'
 import type { HttpAnswer, HttpRequest } from '../http.ts'
 import { AadstsError, jsonAnswer, tokenErrorAnswer } from './aadsts.ts'
-import type { Authority } from './authority.ts'
+import { findGuest, type Authority } from './authority.ts'
 import { declaresCp1, readClaims } from './challenges.ts'
 import { appOnlyGraphClaims, ownApiClaims } from './claims.ts'
 import { authenticateClient } from './client-authentication.ts'
-import { assertUnchallenged, issueDelegated, required, usableUser, type TokenRequest } from './issuing.ts'
+import {
+  assertTenantNamed,
+  assertUnchallenged,
+  issueDelegated,
+  required,
+  usableUser,
+  type TokenRequest,
+} from './issuing.ts'
 import { onBehalfOf } from './on-behalf-of.ts'
+import type { RefreshClaims } from './tokens.ts'
 import { graphResource, resourceOf } from './scopes.ts'
 
 const grants: Readonly<Record<string, (request: TokenRequest) => Promise<object>>> = {
@@ -33,7 +42,7 @@ export async function token(authority: Authority, request: HttpRequest): Promise
     if (grantType === '') throw new AadstsError(900144, 'grant_type')
     const grant = grants[grantType]
     if (!grant) throw new AadstsError(70003, grantType)
-    const app = authenticateClient(authority, parameters, request.headers['authorization'])
+    const app = await authenticateClient(authority, parameters, request)
     const claims = parameters.get('claims') ?? undefined
     if (claims !== undefined && readClaims(claims) === undefined) throw new AadstsError(9002313)
     return jsonAnswer(200, await grant({ authority, request, app, parameters, cp1: declaresCp1(claims) }))
@@ -53,17 +62,19 @@ export async function token(authority: Authority, request: HttpRequest): Promise
 }
 
 /** Whose code, refresh token or assertion it is, by object id, whatever else is wrong with it. */
-function usersOf(authority: Authority, parameters: URLSearchParams): readonly string[] {
-  const refreshToken = authority.tokens.readRefreshToken(parameters.get('refresh_token') ?? '')
-  const code = authority.codes.get(parameters.get('code') ?? '')
+function usersOf({ tenants, tokens, codes }: Authority, parameters: URLSearchParams): readonly string[] {
+  const refreshToken = tokens.readRefreshToken(parameters.get('refresh_token') ?? '')
+  const code = codes.get(parameters.get('code') ?? '')
   const ids = [
     refreshToken.state === 'valid' ? refreshToken.claims.userId : undefined,
     code?.userId,
     assertedUser(parameters.get('assertion')),
   ]
   return ids.flatMap((id) => {
-    const user = authority.directory.users.get(id ?? '')
-    return user ? [user.id, user.userPrincipalName.toLowerCase()] : []
+    return tenants.flatMap(({ directory }) => {
+      const user = directory.users.get(id ?? '')
+      return user ? [user.id, user.userPrincipalName.toLowerCase()] : []
+    })
   })
 }
 
@@ -77,9 +88,11 @@ function assertedUser(assertion: string | null): string | undefined {
 }
 
 async function redeemCode(asked: TokenRequest): Promise<object> {
-  const { authority, app } = asked
-  const code = authority.codes.get(required(asked.parameters, 'code'))
+  const { app } = asked
+  const code = asked.authority.codes.get(required(asked.parameters, 'code'))
   if (!code || code.clientId !== app.clientId) throw new AadstsError(70000)
+  const authority = homeOf(asked.authority, code.tenantId)
+  if (!authority) throw new AadstsError(700005)
   if (code.redeemed) throw new AadstsError(54005)
   if (code.expiresAt <= authority.now()) throw new AadstsError(70008)
   const redirectUri = required(asked.parameters, 'redirect_uri')
@@ -97,13 +110,13 @@ async function redeemCode(asked: TokenRequest): Promise<object> {
 
 /** A refresh token is replaced on use and the old one goes on working (Entra docs: refresh-tokens). */
 async function refresh(asked: TokenRequest): Promise<object> {
-  const { authority, app } = asked
-  const read = authority.tokens.readRefreshToken(required(asked.parameters, 'refresh_token'))
+  const { app } = asked
+  const read = asked.authority.tokens.readRefreshToken(required(asked.parameters, 'refresh_token'))
   if (read.state === 'unknown') throw new AadstsError(70000)
   if (read.state === 'expired') throw new AadstsError(700082)
   if (read.state === 'revoked') throw new AadstsError(50173)
   if (read.claims.clientId !== app.clientId) throw new AadstsError(70000)
-  const user = usableUser(authority, read.claims.userId, app)
+  const { authority, user } = whoRefreshes(asked, read.claims)
   assertUnchallenged(authority, user)
   const scope = asked.parameters.get('scope') ?? read.claims.scope
   // A client that asks for fewer scopes still gets a new refresh token: it had one.
@@ -117,8 +130,27 @@ async function refresh(asked: TokenRequest): Promise<object> {
   })
 }
 
+/** The tenant of a grant, unless the path named another one. */
+function homeOf(authority: Authority, tenantId: string): Authority | undefined {
+  const candidates = authority.shared ? authority.tenants : [authority]
+  return candidates.find(({ directory }) => directory.tenantId === tenantId)
+}
+
+/** A refresh token isn't bound to a tenant: elsewhere it brings tokens for the guest its user is there. */
+function whoRefreshes(
+  { authority, app }: TokenRequest,
+  { tenantId, userId }: RefreshClaims,
+): { authority: Authority; user: User } {
+  const first = authority.tenants[0]?.directory.tenantId ?? ''
+  const home = homeOf(authority, tenantId ?? first)
+  if (home) return { authority: home, user: usableUser(home, userId, app) }
+  const guest = findGuest(authority, userId)
+  return { authority, user: usableUser(authority, guest?.user.id ?? userId, app) }
+}
+
 async function clientCredentials({ authority, request, app, parameters }: TokenRequest): Promise<object> {
-  if (app.clientSecret === undefined) throw new AadstsError(7000218)
+  assertTenantNamed(authority)
+  if (app.proof === 'none') throw new AadstsError(7000218)
   const resource = resourceOf(required(parameters, 'scope'), authority.graphUrls())
   const lifetime = authority.tokens.lifetime()
   const answer = { token_type: 'Bearer', expires_in: lifetime, ext_expires_in: lifetime }

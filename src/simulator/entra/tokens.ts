@@ -17,6 +17,8 @@ const accessClaims = z.looseObject({
   xms_cc: z.array(z.string()).optional(),
 })
 const refreshClaims = z.object({
+  /** Of the user's tenant; left out in tokens from before there were several, which are the first's. */
+  tenantId: z.string().optional(),
   userId: z.string(),
   clientId: z.string(),
   scope: z.string(),

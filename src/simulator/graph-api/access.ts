@@ -78,6 +78,12 @@ export function accessOf(
   return accessFrom(read.claims)
 }
 
+/** The tenant a token is of; undefined for one that is no good. */
+export function tokenTenant(tokens: Tokens, authorization: string | undefined): string | undefined {
+  const read = tokens.readAccessToken(/^bearer +(\S+)$/i.exec(authorization ?? '')?.[1] ?? '')
+  return read.state === 'valid' ? read.claims.tid : undefined
+}
+
 function accessFrom(claims: AccessClaims): Access {
   const { appid: appId, scp, roles } = claims
   if (scp !== undefined) return { userId: claims.oid, appId, permissions: new Set(scp.split(' ')) }
