@@ -3,6 +3,7 @@ import { createDirectoryIndex, type DirectoryIndex } from './directory/index-lag
 import { clearDirectory, createDirectory } from './directory/store.ts'
 import { tenantOf, type Tenant } from './directory/tenant.ts'
 import type { Authority, EntraHost } from './entra/authority.ts'
+import { createConsents } from './entra/consents.ts'
 import type { GraphTenant } from './graph-api/call.ts'
 import { createThrottling, type Throttling, type ThrottleSettings } from './graph-api/throttling.ts'
 
@@ -48,7 +49,8 @@ export function addTenant(host: EntraHost, plan: TenantPlan): SimulatedTenant {
     now,
     settings: plan.throttle,
   })
-  const authority: Authority = { ...host, directory }
+  const consents = createConsents()
+  const authority: Authority = { ...host, directory, consents }
   host.tenants.push(authority)
   return {
     tenant,
@@ -69,6 +71,7 @@ export function addTenant(host: EntraHost, plan: TenantPlan): SimulatedTenant {
       index.catchUp()
       clearDirectory(directory, seed)
       fill()
+      consents.clear()
       throttling.restart()
     },
   }

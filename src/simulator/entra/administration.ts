@@ -1,3 +1,5 @@
+import type { Consent } from './consents.ts'
+import type { AadstsCode } from './error-codes.ts'
 import type { AppCredentials } from './credentials.ts'
 import type { Tenant } from '../directory/tenant.ts'
 import { findApp, type Authority } from './authority.ts'
@@ -23,11 +25,22 @@ export type EntraAdministration = {
   /**
    * Has Graph and the token endpoint ask this user for a new sign-in, until they signed in with these claims; default is
    * what a revocation asks for. Graph asks only clients that declared capability `cp1`, unless `always`: the others'
-   * access tokens work on.
+   * access tokens work on. With
+   * `atSignIn` a code is not redeemed either (50076 with the claims), as when a policy asks for MFA.
    */
-  challenge(userId: string, options?: { claims?: string; always?: boolean }): void
+  challenge(userId: string, options?: { claims?: string; always?: boolean; atSignIn?: boolean }): void
   /** Whether the user may sign in to apps; who may not is answered 50105. Everybody is assigned at first. */
   assign(userId: string, assigned: boolean): void
+  /**
+   * Has this user's sign-ins and refreshes end with a code, such as 53003, until told undefined. Entra shows most of them on
+   * its `page`, which is the default; `app` returns it to the redirect URI, as `prompt=none` always does.
+   */
+  refuse(userId: string, code: AadstsCode | undefined, options?: { shown?: 'page' | 'app' }): void
+  /**
+   * What this tenant consented to for an app: `true`, the default, as it is registered; `false` nothing, so that each
+   * person is asked, and cannot give what takes an administrator.
+   */
+  consent(clientId: string, given: boolean | Consent): void
   rotateSigningKeys(): Promise<void>
   /** What an app, default the first, proves itself with. */
   credentials(clientId?: string): AppCredentials
@@ -48,7 +61,7 @@ export function administrationOf(
       return await issueDelegated(authority, entraUrl, {
         app,
         user,
-        scope: scope ?? app.delegatedScopes.join(' '),
+        scope: scope ?? (authority.consents.ordered(app.clientId)?.scopes ?? app.delegatedScopes).join(' '),
         nonce: undefined,
         sessionId: crypto.randomUUID(),
         cp1: declaresCp1(claims),
@@ -57,11 +70,17 @@ export function administrationOf(
     issuedTokens: () => tokens.issued(),
     revokeUserTokens: (userId) => tokens.revoke(tenant.user(userId).id),
     expireAccessTokens: (userId) => tokens.expireAccessTokens(userId),
-    challenge: (userId, { claims = revokedClaims(now), always = false } = {}) =>
-      challenges.order(tenant.user(userId).id, { claims, always }),
+    challenge: (userId, { claims = revokedClaims(now), always = false, atSignIn = false } = {}) =>
+      challenges.order(tenant.user(userId).id, { claims, always, atSignIn }),
     assign(userId, assigned) {
       if (assigned) unassigned.delete(tenant.user(userId).id)
       else unassigned.add(tenant.user(userId).id)
+    },
+    refuse: (userId, code, { shown = 'page' } = {}) =>
+      authority.refusals.order(tenant.user(userId).id, code === undefined ? undefined : { code, shown }),
+    consent(clientId, given) {
+      const consent = typeof given === 'boolean' ? (given ? undefined : { scopes: [] }) : given
+      authority.consents.order(findApp(authority, clientId).clientId, consent)
     },
     rotateSigningKeys: () => keys.rotate(),
     credentials: (clientId) =>

@@ -5,6 +5,8 @@ import { AadstsError } from './aadsts.ts'
 import type { SimulatedApp } from './apps.ts'
 import type { Challenges } from './challenges.ts'
 import type { AssertionIds } from './client-assertion.ts'
+import type { Consents } from './consents.ts'
+import type { Refusals } from './refusals.ts'
 import type { CredentialStore } from './credentials.ts'
 import type { SigningKeys } from './signing-keys.ts'
 import type { Tokens } from './tokens.ts'
@@ -24,6 +26,7 @@ export type EntraHost = {
   challenges: Challenges
   /** Object ids of users who may not use any app. */
   unassigned: Set<string>
+  refusals: Refusals
   now: () => number
   /** Graph's base URLs, http and https: clients may spell Graph scopes with them. */
   graphUrls: () => readonly string[]
@@ -32,6 +35,7 @@ export type EntraHost = {
 /** What the Entra endpoints see of one tenant. */
 export type Authority = EntraHost & {
   directory: Directory
+  consents: Consents
   /** Set where the path named no tenant: whose user it is says which one; until then this is the first. */
   shared?: SharedName
 }

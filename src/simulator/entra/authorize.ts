@@ -5,6 +5,7 @@ import { AadstsError, describe } from './aadsts.ts'
 import { isRegisteredRedirectUri, type SimulatedApp } from './apps.ts'
 import { findAccount, findApp, findGuest, type Account, type Authority } from './authority.ts'
 import { declaresCp1 } from './challenges.ts'
+import { assertConsented, carried, consentPage } from './consent-page.ts'
 import { assertMaySignIn, assertUnchallenged } from './issuing.ts'
 import { errorPage, formPostPage, pickerPage } from './pages.ts'
 import { grantScopes } from './scopes.ts'
@@ -12,7 +13,6 @@ import { sessionCookie, signedInUserId } from './session.ts'
 
 const codeLifetime = 10 * 60 * 1000
 const usersShown = 50
-const simulatorParameters = new Set(['search', 'picked'])
 
 /** The authorization endpoint (Entra docs: v2-oauth2-auth-code-flow, request an authorization code). */
 export async function authorize(authority: Authority, request: HttpRequest): Promise<HttpAnswer> {
@@ -30,10 +30,13 @@ export async function authorize(authority: Authority, request: HttpRequest): Pro
     const account = whoSignsIn(authority, request, parameters)
     if (account === undefined) return await picker(authority, request, app, parameters)
     const { home, user } = account
-    if (authority.shared) assertConsented(home, app, parameters)
+    const silent = parameters.get('prompt') === 'none'
     const refused = refusalOf(home, user, app)
+    if (refused && (silent || home.refusals.of(user.id)?.shown === 'app')) throw refused
     if (refused) return await refusalPage(authority, request, refused)
-    if (parameters.get('prompt') === 'none') assertUnchallenged(authority, user)
+    const asked = await consentPage(account, request, app, parameters)
+    if (asked) return asked
+    if (silent) assertUnchallenged(authority, user)
     authority.challenges.answer(user.id, parameters.get('claims') ?? undefined)
     return await signedIn(home, parameters, user)
   } catch (error) {
@@ -41,7 +44,12 @@ export async function authorize(authority: Authority, request: HttpRequest): Pro
     if (error.code === 50020) return await refusalPage(authority, request, error)
     const ids = { trace: crypto.randomUUID(), correlation: crypto.randomUUID() }
     const description = describe(error.message, ids, new Date(authority.now()))
-    return redirectBack(parameters, { error: authorizationError(error), error_description: description })
+    return redirectBack(parameters, {
+      error: authorizationError(error, parameters.get('prompt')),
+      error_description: description,
+      ...(error.code === 65004 ? { error_subcode: 'cancel' } : {}),
+      ...(error.claims === undefined ? {} : { claims: error.claims }),
+    })
   }
 }
 
@@ -66,15 +74,9 @@ function assertAnswerable(authority: Authority, app: SimulatedApp, parameters: U
   if (challenge !== null && parameters.get('code_challenge_method') !== 'S256')
     throw new AadstsError(900144, 'code_challenge_method (S256)')
   // Where the path named no tenant, whose consent it takes is known once the person is.
-  if (!authority.shared) assertConsented(authority, app, parameters)
-}
-
-function assertConsented(authority: Authority, app: SimulatedApp, parameters: URLSearchParams): void {
-  const scope = parameters.get('scope') ?? ''
-  const { missing } = grantScopes(scope, app, authority.graphUrls(), authority.apps)
-  if (missing.length === 0) return
-  if (parameters.get('prompt') === 'none') throw new AadstsError(65001, app.clientId)
-  throw new AadstsError(90094, authority.directory.displayName, missing.join(' '))
+  if (authority.shared || authority.consents.ordered(app.clientId))
+    grantScopes(scope, app, authority.graphUrls(), authority.apps)
+  else assertConsented(authority, app, parameters, undefined)
 }
 
 /** The user, when the request names one; undefined asks a person. `prompt=none` asks nobody. */
@@ -107,10 +109,9 @@ async function picker(
   const search = parameters.get('search') ?? ''
   const hint = parameters.get('login_hint')
   const unknownHint = hint !== null && !findAccount(authority, hint)
-  const fields = Object.fromEntries([...parameters].filter(([name]) => !simulatorParameters.has(name)))
   return pickerPage({
     action: request.path,
-    fields,
+    fields: carried(parameters),
     appName: app.displayName ?? app.clientId,
     users: matchingUsers(authority, search.toLowerCase()),
     search,
@@ -175,8 +176,11 @@ function redirectBack(parameters: URLSearchParams, result: Record<string, string
 }
 
 /** Consent missing is `invalid_grant` at the token endpoint and `consent_required` here (OpenID Connect Core 3.1.2.6). */
-function authorizationError(error: AadstsError): string {
-  return error.code === 65001 ? 'consent_required' : error.error
+function authorizationError(error: AadstsError, prompt: string | null): string {
+  if (error.code === 65001) return 'consent_required'
+  // The token endpoint's word, which an authorization endpoint has not; which one Entra says instead isn't documented.
+  if (error.error === 'invalid_grant') return prompt === 'none' ? 'interaction_required' : 'access_denied'
+  return error.error
 }
 
 function refusalPage(authority: Authority, request: HttpRequest, error: unknown): Promise<HttpAnswer> {

@@ -3,6 +3,8 @@ export type Challenge = {
   claims: string
   /** Also for clients that did not declare to understand challenges. */
   always: boolean
+  /** Also when a code is redeemed: the person signed in without what the app needs. */
+  atSignIn: boolean
 }
 
 export type Challenges = {

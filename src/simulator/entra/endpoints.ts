@@ -1,5 +1,6 @@
 import type { HttpAnswer, HttpRequest } from '../http.ts'
 import { AadstsError, tokenErrorAnswer } from './aadsts.ts'
+import { adminConsent } from './admin-consent.ts'
 import { authorize } from './authorize.ts'
 import { authorityNamed, type Authority, type EntraHost } from './authority.ts'
 import { keySet, openIdConfiguration } from './discovery.ts'
@@ -17,6 +18,10 @@ const endpoints: Readonly<Record<string, Endpoint>> = {
   'GET /oauth2/v2.0/authorize': authorize,
   'POST /oauth2/v2.0/authorize': authorize,
   'POST /oauth2/v2.0/token': token,
+  'GET /adminconsent': adminConsent,
+  'POST /adminconsent': adminConsent,
+  'GET /v2.0/adminconsent': adminConsent,
+  'POST /v2.0/adminconsent': adminConsent,
   'GET /oauth2/v2.0/logout': logout,
   'POST /oauth2/v2.0/logout': logout,
 }
@@ -30,7 +35,7 @@ export async function answerEntra(host: EntraHost, request: HttpRequest): Promis
     return await endpoint(authorityNamed(host, tenant), request)
   } catch (error) {
     if (!(error instanceof AadstsError)) throw error
-    if (rest.endsWith('/authorize'))
+    if (rest.endsWith('/authorize') || rest.endsWith('/adminconsent'))
       return errorPage('Sorry, but we’re having trouble signing you in.', error.message)
     const at = new Date(host.now())
     return tokenErrorAnswer(request, at, {

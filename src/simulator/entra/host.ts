@@ -4,6 +4,7 @@ import type { Authority, EntraHost } from './authority.ts'
 import { createChallenges } from './challenges.ts'
 import { createAssertionIds } from './client-assertion.ts'
 import { createCredentials } from './credentials.ts'
+import { createRefusals } from './refusals.ts'
 import { createSigningKeys } from './signing-keys.ts'
 import { createTokens } from './tokens.ts'
 
@@ -25,6 +26,7 @@ export async function createEntraHost(options: {
   const codes: EntraHost['codes'] = new Map()
   const challenges = createChallenges()
   const unassigned = new Set<string>()
+  const refusals = createRefusals()
   return {
     tenants,
     apps,
@@ -40,12 +42,13 @@ export async function createEntraHost(options: {
     faults,
     challenges,
     unassigned,
+    refusals,
     now,
     graphUrls: () => graphUrls,
     addGraphUrls: (urls) => void graphUrls.push(...urls),
     reset() {
       tokens.reset()
-      for (const kept of [codes, challenges, unassigned, assertionIds, faults]) kept.clear()
+      for (const kept of [codes, challenges, unassigned, refusals, assertionIds, faults]) kept.clear()
       for (const each of credentials.values()) each.reset()
     },
   }

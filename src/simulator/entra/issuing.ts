@@ -3,8 +3,9 @@ import type { HttpRequest } from '../http.ts'
 import { AadstsError } from './aadsts.ts'
 import type { KnownApp, SimulatedApp } from './apps.ts'
 import type { Authority } from './authority.ts'
+import { consentedScopes } from './consents.ts'
 import { delegatedGraphClaims, idTokenClaims, ownApiUserClaims } from './claims.ts'
-import { graphResource, grantScopes } from './scopes.ts'
+import { graphResource } from './scopes.ts'
 
 /** A request to the token endpoint by a client that proved who it is. */
 export type TokenRequest = {
@@ -42,8 +43,8 @@ export async function issueDelegated(
 ): Promise<DelegatedTokens> {
   const { app, user, sessionId, scope, cp1 } = grant
   const { tokens, keys } = authority
-  const scopes = grantScopes(scope, app, authority.graphUrls(), authority.apps)
-  if (scopes.missing.length > 0) throw new AadstsError(65001, app.clientId)
+  const { scopes, needs } = consentedScopes(authority, app, user, scope)
+  if (needs !== 'nothing') throw new AadstsError(65001, app.clientId)
   const lifetime = tokens.lifetime()
   const { api } = scopes
   const ownApi = async (wanted: NonNullable<typeof api>): Promise<string> =>
@@ -83,10 +84,12 @@ export function usableUser(authority: Authority, userId: string, app: SimulatedA
   return user
 }
 
-/** Refuses the disabled, and those not assigned to the app. */
+/** Refuses the disabled, those not assigned to the app, and whom an administrator's order is about. */
 export function assertMaySignIn(authority: Authority, user: User, app: SimulatedApp): void {
   if (!user.accountEnabled) throw new AadstsError(50057)
   if (authority.unassigned.has(user.id)) throw new AadstsError(50105, user.userPrincipalName, app.clientId)
+  const ordered = authority.refusals.of(user.id)
+  if (ordered) throw new AadstsError(ordered.code, user.userPrincipalName, app.clientId)
 }
 
 /** Refuses, with the claims to sign in with, what needs no person while one is asked for. */

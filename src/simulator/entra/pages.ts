@@ -41,6 +41,31 @@ export async function pickerPage(options: {
   )
 }
 
+/** A page with one button for each thing a person may decide; `fields` are carried along by every choice. */
+export function decisionPage(options: {
+  action: string
+  title: string
+  text: string
+  fields: Fields
+  choices: readonly { label: string; fields: Fields }[]
+}): Promise<HttpAnswer> {
+  const { action, title, text, fields, choices } = options
+  const choice = (each: { label: string; fields: Fields }): Markup =>
+    html` <li>
+      <form method="post" action="${action}">
+        ${hiddenFields({ ...fields, ...each.fields })}<button type="submit">${each.label}</button>
+      </form>
+    </li>`
+  return page(
+    200,
+    title,
+    html`<p style="white-space: pre-line">${text}</p>
+      <ul>
+        ${choices.map(choice)}
+      </ul>`,
+  )
+}
+
 /** A refusal that must not be sent to the client's redirect URI, because that is what is wrong. */
 export function errorPage(title: string, message: string): Promise<HttpAnswer> {
   return page(400, title, html`<p role="alert" style="white-space: pre-line">${message}</p>`)

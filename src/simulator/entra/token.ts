@@ -101,6 +101,7 @@ async function redeemCode(asked: TokenRequest): Promise<object> {
   const challenge = verifier === '' ? undefined : createHash('sha256').update(verifier).digest('base64url')
   if (challenge !== code.challenge) throw new AadstsError(501481)
   const user = usableUser(authority, code.userId, app)
+  if (authority.challenges.pending(user.id)?.atSignIn === true) assertUnchallenged(authority, user)
   code.redeemed = true
   const scope = asked.parameters.get('scope') ?? code.scope
   const { nonce, sessionId } = code
