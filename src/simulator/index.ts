@@ -27,6 +27,7 @@ export type { Consent } from './entra/consents.ts'
 export type { AadstsCode } from './entra/error-codes.ts'
 export type { DelegatedTokens } from './entra/issuing.ts'
 export type { AppCredentials, ClientSecret, FederatedCredential } from './entra/credentials.ts'
+export type { FrontChannelLogout } from './entra/session.ts'
 export { faultsOf } from './fault-catalogue.ts'
 export type { Fault, FaultHandle, Faults, FaultTarget, TokenError, TokenErrorTarget } from './faults.ts'
 export type {

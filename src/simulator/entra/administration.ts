@@ -3,6 +3,7 @@ import type { AadstsCode } from './error-codes.ts'
 import type { AppCredentials } from './credentials.ts'
 import type { Tenant } from '../directory/tenant.ts'
 import { findApp, type Authority } from './authority.ts'
+import type { FrontChannelLogout } from './session.ts'
 import { declaresCp1 } from './challenges.ts'
 import { issueDelegated, type DelegatedTokens } from './issuing.ts'
 
@@ -41,6 +42,8 @@ export type EntraAdministration = {
    * person is asked, and cannot give what takes an administrator.
    */
   consent(clientId: string, given: boolean | Consent): void
+  /** What sign-out pages loaded to tell apps, oldest first: of all sessions, or of the one with this `sid`. */
+  frontChannelLogouts(sessionId?: string): FrontChannelLogout[]
   rotateSigningKeys(): Promise<void>
   /** What an app, default the first, proves itself with. */
   credentials(clientId?: string): AppCredentials
@@ -58,12 +61,15 @@ export function administrationOf(
       const app = findApp(authority, clientId ?? apps[0]?.clientId)
       const user = tenant.user(key)
       challenges.answer(user.id, claims)
+      const sessionId = crypto.randomUUID()
+      const session = { userId: user.id, tenantId: tenant.id, clientId: app.clientId }
+      authority.sessions.signedIn(sessionId, session)
       return await issueDelegated(authority, entraUrl, {
         app,
         user,
         scope: scope ?? (authority.consents.ordered(app.clientId)?.scopes ?? app.delegatedScopes).join(' '),
         nonce: undefined,
-        sessionId: crypto.randomUUID(),
+        sessionId,
         cp1: declaresCp1(claims),
       })
     },
@@ -82,6 +88,7 @@ export function administrationOf(
       const consent = typeof given === 'boolean' ? (given ? undefined : { scopes: [] }) : given
       authority.consents.order(findApp(authority, clientId).clientId, consent)
     },
+    frontChannelLogouts: (sessionId) => authority.sessions.logouts(sessionId),
     rotateSigningKeys: () => keys.rotate(),
     credentials: (clientId) =>
       authority.credentialsOf(findApp(authority, clientId ?? apps[0]?.clientId).clientId),

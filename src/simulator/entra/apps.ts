@@ -21,6 +21,8 @@ export type SimulatedApp = {
   delegatedScopes: readonly string[]
   /** Graph application permissions consented for the app itself. */
   applicationRoles: readonly string[]
+  /** Loaded with `iss` and `sid` when a browser signs out in which somebody signed in to this app. */
+  frontChannelLogoutUri?: string
   /** Whether people of other tenants sign in to it, and at `organizations` and `common`. Default false. */
   multiTenant?: boolean
   /** Scopes of this app's own API: a client asks for `api://<client id>/<scope>`. */

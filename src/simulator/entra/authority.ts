@@ -8,6 +8,7 @@ import type { AssertionIds } from './client-assertion.ts'
 import type { Consents } from './consents.ts'
 import type { Refusals } from './refusals.ts'
 import type { CredentialStore } from './credentials.ts'
+import type { Sessions } from './session.ts'
 import type { SigningKeys } from './signing-keys.ts'
 import type { Tokens } from './tokens.ts'
 
@@ -27,6 +28,7 @@ export type EntraHost = {
   /** Object ids of users who may not use any app. */
   unassigned: Set<string>
   refusals: Refusals
+  sessions: Sessions
   now: () => number
   /** Graph's base URLs, http and https: clients may spell Graph scopes with them. */
   graphUrls: () => readonly string[]

@@ -9,7 +9,7 @@ import { assertConsented, carried, consentPage } from './consent-page.ts'
 import { assertMaySignIn, assertUnchallenged } from './issuing.ts'
 import { errorPage, formPostPage, pickerPage } from './pages.ts'
 import { grantScopes } from './scopes.ts'
-import { sessionCookie, signedInUserId } from './session.ts'
+import { browserSession, sessionCookie, signedInUserId } from './session.ts'
 
 const codeLifetime = 10 * 60 * 1000
 const usersShown = 50
@@ -38,7 +38,7 @@ export async function authorize(authority: Authority, request: HttpRequest): Pro
     if (asked) return asked
     if (silent) assertUnchallenged(authority, user)
     authority.challenges.answer(user.id, parameters.get('claims') ?? undefined)
-    return await signedIn(home, parameters, user)
+    return await signedIn(account, request, parameters)
   } catch (error) {
     if (!(error instanceof AadstsError)) throw error
     if (error.code === 50020) return await refusalPage(authority, request, error)
@@ -130,14 +130,22 @@ function matchingUsers(authority: Authority, search: string): User[] {
   return found
 }
 
-async function signedIn(authority: Authority, parameters: URLSearchParams, user: User): Promise<HttpAnswer> {
+async function signedIn(
+  { home: authority, user }: Account,
+  request: HttpRequest,
+  parameters: URLSearchParams,
+): Promise<HttpAnswer> {
   const code = `1.${randomBytes(96).toString('base64url')}`
-  const sessionId = crypto.randomUUID()
+  // The same person in the same browser goes on with their session, also with other apps.
+  const sessionId = browserSession(request, user.id) ?? crypto.randomUUID()
+  const { tenantId } = authority.directory
+  const clientId = parameters.get('client_id') ?? ''
+  authority.sessions.signedIn(sessionId, { userId: user.id, tenantId, clientId })
   dropOldCodes(authority)
   authority.tokens.remember(code)
   authority.codes.set(code, {
-    tenantId: authority.directory.tenantId,
-    clientId: parameters.get('client_id') ?? '',
+    tenantId,
+    clientId,
     userId: user.id,
     redirectUri: parameters.get('redirect_uri') ?? '',
     scope: parameters.get('scope') ?? '',
@@ -149,7 +157,7 @@ async function signedIn(authority: Authority, parameters: URLSearchParams, user:
     redeemed: false,
   })
   const answer = await redirectBack(parameters, { code, session_state: sessionId })
-  return { ...answer, headers: { ...answer.headers, 'set-cookie': sessionCookie(user.id) } }
+  return { ...answer, headers: { ...answer.headers, 'set-cookie': sessionCookie(user.id, sessionId) } }
 }
 
 /** Codes are in order of age: those long past their life are at the front. */

@@ -4,9 +4,8 @@ import { adminConsent } from './admin-consent.ts'
 import { authorize } from './authorize.ts'
 import { authorityNamed, type Authority, type EntraHost } from './authority.ts'
 import { keySet, openIdConfiguration } from './discovery.ts'
-import { isRegisteredRedirectUri } from './apps.ts'
-import { errorPage, signedOutPage } from './pages.ts'
-import { endedSessionCookie } from './session.ts'
+import { logout } from './logout.ts'
+import { errorPage } from './pages.ts'
 import { token } from './token.ts'
 
 type Endpoint = (authority: Authority, request: HttpRequest) => Promise<HttpAnswer> | HttpAnswer
@@ -45,27 +44,6 @@ export async function answerEntra(host: EntraHost, request: HttpRequest): Promis
       status: 400,
     })
   }
-}
-
-/** Ends the browser's session and returns to a registered URI only (OpenID Connect RP-Initiated Logout). */
-async function logout(authority: Authority, request: HttpRequest): Promise<HttpAnswer> {
-  const parameters = request.method === 'POST' ? new URLSearchParams(request.body) : request.query
-  const target = parameters.get('post_logout_redirect_uri') ?? ''
-  const known = authority.apps.some(
-    (app) => isRegisteredRedirectUri(app, target) || sameOrigin(app.redirectUris, target),
-  )
-  const cookie = { 'set-cookie': endedSessionCookie() }
-  if (known) return { status: 302, headers: { location: target, ...cookie }, body: '' }
-  const page = await signedOutPage()
-  return { ...page, headers: { ...page.headers, ...cookie } }
-}
-
-function sameOrigin(registered: readonly string[], target: string): boolean {
-  if (!URL.canParse(target)) return false
-  const { protocol, hostname } = new URL(target)
-  return registered.some(
-    (uri) => URL.canParse(uri) && new URL(uri).protocol === protocol && new URL(uri).hostname === hostname,
-  )
 }
 
 function graphUrlFor(authority: Authority, request: HttpRequest): string {

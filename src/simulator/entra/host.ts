@@ -5,6 +5,7 @@ import { createChallenges } from './challenges.ts'
 import { createAssertionIds } from './client-assertion.ts'
 import { createCredentials } from './credentials.ts'
 import { createRefusals } from './refusals.ts'
+import { createSessions } from './session.ts'
 import { createSigningKeys } from './signing-keys.ts'
 import { createTokens } from './tokens.ts'
 
@@ -27,6 +28,7 @@ export async function createEntraHost(options: {
   const challenges = createChallenges()
   const unassigned = new Set<string>()
   const refusals = createRefusals()
+  const sessions = createSessions()
   return {
     tenants,
     apps,
@@ -43,12 +45,14 @@ export async function createEntraHost(options: {
     challenges,
     unassigned,
     refusals,
+    sessions,
     now,
     graphUrls: () => graphUrls,
     addGraphUrls: (urls) => void graphUrls.push(...urls),
     reset() {
       tokens.reset()
-      for (const kept of [codes, challenges, unassigned, refusals, assertionIds, faults]) kept.clear()
+      for (const kept of [codes, challenges, unassigned, refusals, sessions, assertionIds, faults])
+        kept.clear()
       for (const each of credentials.values()) each.reset()
     },
   }

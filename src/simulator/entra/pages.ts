@@ -75,6 +75,22 @@ export function signedOutPage(): Promise<HttpAnswer> {
   return page(200, 'You signed out of your account', html`<p>You can close this window.</p>`)
 }
 
+/** Loads what tells each app, and goes on once they answered. */
+export function signingOutPage(urls: readonly string[], target: string | undefined): Promise<HttpAnswer> {
+  const onward =
+    target === undefined
+      ? html`<p>You can close this window.</p>`
+      : html`<p><a id="onward" href="${target}">Continue</a></p>
+          ${raw(
+            "<script>addEventListener('load', () => { location.href = document.getElementById('onward').href })</script>",
+          )}`
+  return page(
+    200,
+    'You signed out of your account',
+    html`${urls.map((url) => html`<iframe src="${url}" title="Signing out" hidden></iframe>`)} ${onward}`,
+  )
+}
+
 /** Returns parameters to the client by a form that posts itself (OAuth 2.0 Form Post Response Mode). */
 export async function formPostPage(action: string, fields: Fields): Promise<HttpAnswer> {
   const form = html`<form method="post" action="${action}">
