@@ -7,7 +7,10 @@ import { assertionType, clientAssertion, ownCertificate } from './support/client
 import { credentials, invalid, otherApp, redirectUri, scope, tokenError } from './support/entra-requests.ts'
 
 const certificate = ownCertificate()
+/** It stands still, so that a limit that is used up stays so. */
+const now = Date.now()
 const simulator = await startSimulator({
+  now: () => now,
   users: 3,
   groups: 4,
   apps: [

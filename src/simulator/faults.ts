@@ -1,6 +1,7 @@
 import type { HttpAnswer, Origin } from './http.ts'
 import type { AadstsCode } from './entra/error-codes.ts'
 import { AadstsError } from './entra/aadsts.ts'
+import type { IdTokenFault } from './id-token-faults.ts'
 import { throttledInner } from './graph-api/errors.ts'
 import { pathMatches } from './request-log.ts'
 
@@ -71,6 +72,8 @@ export type Faults = {
    * that Entra answers with it: status, `error`, `suberror`, and claims or Retry-After where it has them.
    */
   tokenError(error: TokenError | AadstsCode, target?: number | TokenErrorTarget): FaultHandle
+  /** Spoils the ID token of the next answers that would have one; `user` is whose it is. */
+  idToken(fault: IdTokenFault, target?: number | TokenErrorTarget): FaultHandle
   clear(): void
 }
 
@@ -87,6 +90,7 @@ export type FaultSource = Faults & {
   /** The fault for this answer, used up by one; `describe` is only called while any fault waits. */
   take(describe: () => FaultSubject): Fault | undefined
   takeTokenError(describe: () => readonly string[]): TokenError | undefined
+  takeIdToken(users: readonly string[]): IdTokenFault | undefined
 }
 
 type Waiting<T> = { what: T; left: number }
@@ -95,6 +99,7 @@ type Waiting<T> = { what: T; left: number }
 export function createFaults(): FaultSource {
   const answers: Waiting<Fault>[] = []
   const tokenErrors: Waiting<{ error: TokenError; user: string | undefined }>[] = []
+  const idTokens: Waiting<{ fault: IdTokenFault; user: string | undefined }>[] = []
   return {
     next: (fault) => enlist(answers, fault, fault.times ?? 1),
     tokenError(given, target = {}) {
@@ -102,14 +107,20 @@ export function createFaults(): FaultSource {
       const error = typeof given === 'number' ? tokenErrorOf(given) : given
       return enlist(tokenErrors, { error, user: user?.toLowerCase() }, times)
     },
+    idToken(fault, target = {}) {
+      const { times = 1, user } = typeof target === 'number' ? { times: target } : target
+      return enlist(idTokens, { fault, user: user?.toLowerCase() }, times)
+    },
     clear() {
-      for (const list of [answers, tokenErrors]) for (const waiting of list.splice(0)) waiting.left = 0
+      for (const list of [answers, tokenErrors, idTokens])
+        for (const waiting of list.splice(0)) waiting.left = 0
     },
     take(describe) {
       if (answers.length === 0) return undefined
       const subject = describe()
       return use(answers, (fault) => matches(fault.on ?? {}, subject))
     },
+    takeIdToken: (users) => use(idTokens, ({ user }) => user === undefined || users.includes(user))?.fault,
     takeTokenError(describe) {
       if (tokenErrors.length === 0) return undefined
       const users = describe()

@@ -28,6 +28,13 @@ export type { AadstsCode } from './entra/error-codes.ts'
 export type { DelegatedTokens } from './entra/issuing.ts'
 export type { AppCredentials, ClientSecret, FederatedCredential } from './entra/credentials.ts'
 export type { FrontChannelLogout } from './entra/session.ts'
+export {
+  idTokenFaults,
+  type IdTokenFault,
+  type IdTokenFaultName,
+  type IdTokenSigner,
+} from './id-token-faults.ts'
+export type { PublishedKey } from './entra/signing-keys.ts'
 export { faultsOf } from './fault-catalogue.ts'
 export type { Fault, FaultHandle, Faults, FaultTarget, TokenError, TokenErrorTarget } from './faults.ts'
 export type {

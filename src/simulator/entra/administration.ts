@@ -3,6 +3,7 @@ import type { AadstsCode } from './error-codes.ts'
 import type { AppCredentials } from './credentials.ts'
 import type { Tenant } from '../directory/tenant.ts'
 import { findApp, type Authority } from './authority.ts'
+import type { PublishedKey } from './signing-keys.ts'
 import type { FrontChannelLogout } from './session.ts'
 import { declaresCp1 } from './challenges.ts'
 import { issueDelegated, type DelegatedTokens } from './issuing.ts'
@@ -45,6 +46,11 @@ export type EntraAdministration = {
   /** What sign-out pages loaded to tell apps, oldest first: of all sessions, or of the one with this `sid`. */
   frontChannelLogouts(sessionId?: string): FrontChannelLogout[]
   rotateSigningKeys(): Promise<void>
+  /**
+   * Publishes one more key for all tenants, with an issuer of its own where one is given. It signs nothing by itself:
+   * `faults.idToken` has its `kid` for `signedBy`.
+   */
+  publishSigningKey(options?: { issuer?: string }): Promise<PublishedKey>
   /** What an app, default the first, proves itself with. */
   credentials(clientId?: string): AppCredentials
 }
@@ -90,6 +96,7 @@ export function administrationOf(
     },
     frontChannelLogouts: (sessionId) => authority.sessions.logouts(sessionId),
     rotateSigningKeys: () => keys.rotate(),
+    publishSigningKey: ({ issuer } = {}) => keys.publish(issuer),
     credentials: (clientId) =>
       authority.credentialsOf(findApp(authority, clientId ?? apps[0]?.clientId).clientId),
   }

@@ -35,11 +35,11 @@ export function openIdConfiguration(authority: Authority, baseUrl: string, graph
  * The keys, each with the issuer it may sign for: that of the tenant asked, or the template they share, beside which
  * `common` has the personal accounts' key with its fixed one (Entra docs: access-tokens, validate the issuer).
  */
-export function keySet(authority: Authority, baseUrl: string): HttpAnswer {
+export async function keySet(authority: Authority, baseUrl: string): Promise<HttpAnswer> {
   const issuer = issuerOf(authority, baseUrl)
-  const keys: (JWK & { issuer: string })[] = authority.keys.published().map((key) => ({ ...key, issuer }))
+  const keys: (JWK & { issuer: string })[] = authority.keys.published().map((key) => ({ issuer, ...key }))
   if (authority.shared === 'common')
-    keys.push({ ...authority.keys.consumers(), issuer: `${baseUrl}/${consumerTenant}/v2.0` })
+    keys.push({ ...(await authority.keys.consumers()), issuer: `${baseUrl}/${consumerTenant}/v2.0` })
   const answer = jsonAnswer(200, { keys })
   return { ...answer, headers: { ...answer.headers, 'cache-control': 'max-age=86400, private' } }
 }

@@ -1,3 +1,4 @@
+import type { JWTPayload } from 'jose'
 import type { User } from '../directory/objects.ts'
 import type { HttpRequest } from '../http.ts'
 import { AadstsError } from './aadsts.ts'
@@ -70,10 +71,26 @@ export async function issueDelegated(
       cp1,
     })
   if (scopes.openId.has('openid')) {
-    answer.id_token = await keys.sign(idTokenClaims(authority, baseUrl, { ...grant, scopes }))
-    tokens.remember(answer.id_token)
+    const idToken = await signIdToken(
+      authority,
+      user,
+      idTokenClaims(authority, baseUrl, { ...grant, scopes }),
+    )
+    if (idToken !== undefined) {
+      answer.id_token = idToken
+      tokens.remember(idToken)
+    }
   }
   return answer
+}
+
+async function signIdToken(
+  { faults, keys }: Authority,
+  user: User,
+  claims: JWTPayload,
+): Promise<string | undefined> {
+  const fault = faults.takeIdToken([user.id, user.userPrincipalName.toLowerCase()])
+  return fault ? await keys.spoil(claims, fault) : await keys.sign(claims)
 }
 
 /** The user, unless Entra would refuse them tokens for this app. */
