@@ -8,6 +8,8 @@ export type NewUser = {
   surname?: string | null
   userPrincipalName?: string
   mail?: string | null
+  /** Default none, and for a guest the address at home. */
+  otherMails?: readonly string[]
   accountEnabled?: boolean
   /** A guest's generated user principal name has Entra's `name_home.tenant#EXT#@tenant` form. */
   guest?: boolean
@@ -23,6 +25,8 @@ export function userOf(id: string, domain: string, created: string, wanted: NewU
   const guest = wanted.guest === true
   const generatedName = guest ? `${local}_partner.example#EXT#@${domain}` : `${local}@${domain}`
   const userPrincipalName = wanted.userPrincipalName ?? generatedName
+  const ownMail = guest ? `${local}@partner.example` : userPrincipalName
+  const mail = wanted.mail === undefined ? ownMail : wanted.mail
   return {
     '@odata.type': '#microsoft.graph.user',
     id,
@@ -30,9 +34,10 @@ export function userOf(id: string, domain: string, created: string, wanted: NewU
     displayName: wanted.displayName ?? `User ${id.slice(0, 8)}`,
     givenName: wanted.givenName ?? null,
     jobTitle: wanted.jobTitle ?? null,
-    mail: wanted.mail === undefined ? (guest ? `${local}@partner.example` : userPrincipalName) : wanted.mail,
+    mail,
     mobilePhone: null,
     officeLocation: wanted.officeLocation ?? null,
+    otherMails: wanted.otherMails ?? (guest && mail !== null ? [mail] : []),
     preferredLanguage: wanted.preferredLanguage ?? null,
     surname: wanted.surname ?? null,
     userPrincipalName,

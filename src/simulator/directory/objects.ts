@@ -16,6 +16,7 @@ export type User = {
   readonly mail: string | null
   readonly mobilePhone: string | null
   readonly officeLocation: string | null
+  readonly otherMails: readonly string[]
   readonly preferredLanguage: string | null
   readonly surname: string | null
   readonly userPrincipalName: string
