@@ -26,7 +26,7 @@ export type { Tenant } from './directory/tenant.ts'
 export type { Consent } from './entra/consents.ts'
 export type { AadstsCode } from './entra/error-codes.ts'
 export type { DelegatedTokens } from './entra/issuing.ts'
-export type { AppCredentials, ClientSecret, FederatedCredential } from './entra/credentials.ts'
+export type { AppCredentials, ClientSecret, FederatedCredential } from './entra/app-credentials.ts'
 export type { FrontChannelLogout } from './entra/session.ts'
 export {
   idTokenFaults,

@@ -1,6 +1,6 @@
 import type { Consent } from './consents.ts'
 import type { AadstsCode } from './error-codes.ts'
-import type { AppCredentials } from './credentials.ts'
+import type { AppCredentials } from './app-credentials.ts'
 import type { Tenant } from '../directory/tenant.ts'
 import { findApp, type Authority } from './authority.ts'
 import type { PublishedKey } from './signing-keys.ts'

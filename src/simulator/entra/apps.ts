@@ -1,4 +1,4 @@
-import type { ClientSecret, FederatedCredential } from './credentials.ts'
+import type { ClientSecret, FederatedCredential } from './app-credentials.ts'
 
 /** One app registration of the simulated tenant, with the consent an administrator gave it. */
 export type SimulatedApp = {

@@ -1,9 +1,11 @@
+import { createPublicKey } from 'node:crypto'
 import { createLocalJWKSet, decodeJwt, decodeProtectedHeader, errors, jwtVerify, type JWTPayload } from 'jose'
 import { z } from 'zod'
 import type { HttpRequest } from '../http.ts'
 import { AadstsError } from './aadsts.ts'
 import { issuerOf, type Authority } from './authority.ts'
-import type { CredentialStore, FederatedCredential } from './credentials.ts'
+import type { FederatedCredential } from './app-credentials.ts'
+import type { CredentialStore } from './credentials.ts'
 
 export const assertionType = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
 
@@ -49,7 +51,7 @@ async function checkOwn(asked: AssertedClient, assertion: string): Promise<void>
   if (certificate.expiresAt <= authority.now()) throw new AadstsError(700027)
   const currentDate = new Date(authority.now())
   const payload = await verified(() =>
-    jwtVerify(assertion, certificate.key, {
+    jwtVerify(assertion, createPublicKey(certificate.publicKey), {
       algorithms: ['RS256', 'PS256'],
       currentDate,
       clockTolerance: skewSeconds,

@@ -1,32 +1,9 @@
-import { createHash, createPublicKey, X509Certificate, type KeyObject } from 'node:crypto'
-import type { JSONWebKeySet } from 'jose'
+import { createHash, X509Certificate } from 'node:crypto'
+import type { AppCredentials, ClientSecret, FederatedCredential } from './app-credentials.ts'
 import type { SimulatedApp } from './apps.ts'
 
-/** A secret of an app; without an end it is good for ever. */
-export type ClientSecret = { value: string; expiresAt?: Date }
-
-/** Whose tokens stand for an app: another issuer's, matched exactly, case included (Entra docs: workload-identity-federation). */
-export type FederatedCredential = {
-  issuer: string
-  subject: string
-  /** Default `api://AzureADTokenExchange`. */
-  audience?: string
-  /** The public keys that Entra would read at the issuer. */
-  jwks: JSONWebKeySet
-}
-
-/** What an app proves itself with, to change while the simulator runs. Adding twice and removing nothing change nothing. */
-export type AppCredentials = {
-  addSecret(secret: string | ClientSecret): void
-  removeSecret(value: string): void
-  /** PEM; it may hold a private key too, which is not looked at. */
-  addCertificate(pem: string): void
-  removeCertificate(pem: string): void
-  addFederated(credential: FederatedCredential): void
-  removeFederated(credential: Pick<FederatedCredential, 'issuer' | 'subject'>): void
-}
-
-export type RegisteredCertificate = { names: ReadonlySet<string>; key: KeyObject; expiresAt: number }
+/** `publicKey` is PEM: a package's declarations must not need Node's. */
+export type RegisteredCertificate = { names: ReadonlySet<string>; publicKey: string; expiresAt: number }
 
 export type CredentialStore = AppCredentials & {
   /** A client that was registered without any credential proves nothing; one that lost its last is no such client. */
@@ -85,7 +62,7 @@ function registered(certificate: X509Certificate): RegisteredCertificate {
   const hex = sha1.copy().digest('hex')
   return {
     names: new Set([sha1.digest('base64url'), sha256, hex, hex.toUpperCase()]),
-    key: createPublicKey(certificate.publicKey.export({ type: 'spki', format: 'pem' })),
+    publicKey: certificate.publicKey.export({ type: 'spki', format: 'pem' }).toString(),
     expiresAt: Date.parse(certificate.validTo),
   }
 }
