@@ -36,3 +36,8 @@ export function openDatabase(url: string, options: DatabaseOptions = {}): Databa
 export async function closeDatabase(db: Database): Promise<void> {
   await db.$client.end({ timeout: 5 })
 }
+
+/** Closes every connection at once; queries that run or wait are rejected, and PostgreSQL undoes what they began. */
+export async function cutDatabase(db: Database): Promise<void> {
+  await db.$client.end({ timeout: 0 })
+}

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { sql } from 'drizzle-orm'
 import { migrate } from 'drizzle-orm/postgres-js/migrator'
 import { z } from 'zod'
-import { closeDatabase, openDatabase, type Database } from './client.ts'
+import { closeDatabase, cutDatabase, openDatabase, type Database } from './client.ts'
 
 const migrationsFolder = fileURLToPath(new URL('./migrations', import.meta.url))
 
@@ -15,14 +15,22 @@ const migrationLock = 5_137_202_411
 
 /**
  * Brings the tables to this version. Safe when several processes call it at once: drizzle's own migrator isn't, so
- * it runs on one connection that holds an advisory lock. Does nothing on a database that is up to date.
+ * it runs on one connection that holds an advisory lock. Does nothing on a database that is up to date. Aborted, it
+ * leaves the tables as they were and rejects with the signal's reason.
  */
-export async function migrateDatabase(url: string): Promise<void> {
+export async function migrateDatabase(url: string, signal?: AbortSignal): Promise<void> {
+  signal?.throwIfAborted()
   const db = openDatabase(url, { max: 1, applicationName: 'entra-group-sync migrate' })
+  const cut = () => void cutDatabase(db)
+  signal?.addEventListener('abort', cut, { once: true })
   try {
     await db.execute(sql`select pg_advisory_lock(${migrationLock})`)
     await migrate(db, { migrationsFolder, migrationsSchema: 'public', migrationsTable: 'schema_migrations' })
+  } catch (error) {
+    signal?.throwIfAborted()
+    throw error
   } finally {
+    signal?.removeEventListener('abort', cut)
     await closeDatabase(db)
   }
 }

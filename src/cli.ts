@@ -2,7 +2,9 @@
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { nodeProblem } from './node-version.ts'
+import { hearSignals, Stopped } from './stopping.ts'
 
+const stopping = hearSignals()
 const problem = nodeProblem(process.versions.node)
 if (problem !== undefined) {
   process.stderr.write(`${problem}\n`)
@@ -11,7 +13,6 @@ if (problem !== undefined) {
 
 // Only now: what is loaded from here on may not even load on an older Node.
 const { Command, InvalidArgumentError } = await import('commander')
-const { SyncError } = await import('./errors.ts')
 
 /** Loaded when a command runs, so that --help needn't wait for everything. */
 const commands = async () => await import('./commands.ts')
@@ -25,6 +26,27 @@ function wholeNumber(min: number, max: number) {
     }
     return value
   }
+}
+
+async function loadSettingsFile(file: string): Promise<void> {
+  if (!existsSync(file)) return
+  try {
+    process.loadEnvFile(file)
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
+    const { ConfigInvalid } = await import('./errors.ts')
+    throw new ConfigInvalid([
+      { setting: '.env', message: `can't be read (${code}): it must be a file of NAME=value lines` },
+    ])
+  }
+}
+
+async function fail(error: unknown): Promise<void> {
+  const { describeFailure } = await import('./command-failure.ts')
+  const { readEnvironment } = await import('./config.ts')
+  const detailed = ['debug', 'trace'].includes(readEnvironment()['LOG_LEVEL'] ?? '')
+  process.stderr.write(`${describeFailure(error, detailed)}\n`)
+  process.exitCode = 1
 }
 
 const program = new Command('entra-group-sync')
@@ -44,25 +66,25 @@ program
   .option('--users <n>', 'size of the simulated tenant', wholeNumber(1, 100_000), 250)
   .option('--json', 'print the summary as one JSON object on the last line')
   .option('--data <folder>', 'where the embedded database is kept', '.data')
-  .action(async (options) => await (await commands()).runStart(options))
+  .action(async (options) => await (await commands()).runStart(options, stopping))
 program
   .command('gateway')
   .description('sign-in, HTTP API and admin pages')
-  .action(async () => await (await commands()).runGateway())
+  .action(async () => await (await commands()).runGateway(stopping))
 program
   .command('worker')
   .description('takes jobs from the queue')
-  .action(async () => await (await commands()).runWorker())
+  .action(async () => await (await commands()).runWorker(stopping))
 program
   .command('migrate')
   .description('brings the tables of the database, and of a queue in Postgres, to this version')
-  .action(async () => await (await commands()).runMigrate())
+  .action(async () => await (await commands()).runMigrate(stopping))
 program
   .command('approve')
   .description('agrees to what a held run held back, and has the person read again by a worker')
   .argument('<run>', 'id of the run, from sync_runs or the log')
   .option('--wait <seconds>', 'how long to wait for the outcome', wholeNumber(0, 3600), 30)
-  .action(async (run, options) => await (await commands()).runApprove(run, options))
+  .action(async (run, options) => await (await commands()).runApprove(run, options, stopping))
 program
   .command('keys')
   .description('the keys that seal stored tokens')
@@ -71,7 +93,7 @@ program
     'seals anew, with the first of TOKEN_ENCRYPTION_KEYS, every stored token that another key seals; exit code 1 if some do not open',
   )
   .option('--batch <n>', 'how many at once', wholeNumber(1, 10_000), 500)
-  .action(async (options) => await (await commands()).runRotateKeys(options))
+  .action(async (options) => await (await commands()).runRotateKeys(options, stopping))
 program
   .command('simulate')
   .description('a simulated Entra tenant with Microsoft Graph on loopback; prints the settings that use it')
@@ -80,15 +102,14 @@ program
   .option('--entra-port <n>', 'port of the Entra endpoints, 0 for any', wholeNumber(0, 65_535), 0)
   .option('--graph-port <n>', 'port of Microsoft Graph, 0 for any', wholeNumber(0, 65_535), 0)
   .option('--ca <file>', 'answer over https too, and write the certificate to trust to this file')
-  .action(async (options) => await (await commands()).runSimulate(options))
+  .action(async (options) => await (await commands()).runSimulate(options, stopping))
 
 try {
-  if (existsSync(path.resolve('.env'))) process.loadEnvFile('.env')
+  await loadSettingsFile(path.resolve('.env'))
   await program.parseAsync()
 } catch (error) {
-  if (!(error instanceof SyncError)) throw error
-  process.stderr.write(`${error.message}\n`)
-  process.exitCode = 1
+  if (error instanceof Stopped) process.exitCode = error.exitCode
+  else await fail(error)
 }
 // Everything is closed by now. A connection that a dead server keeps half open must not keep the process.
 setTimeout(() => process.exit(), 3000).unref()

@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { closeDatabase, openDatabase } from '../db/client.ts'
+import { closeDatabase, cutDatabase, openDatabase } from '../db/client.ts'
 import { migrateDatabase } from '../db/migrate.ts'
 import { countSealedOtherwise } from '../db/sealed-tokens.ts'
 import { startWorkers } from '../workers/main.ts'
@@ -19,18 +19,19 @@ import { serveGateway } from './serve.ts'
 import { startSimulator } from './simulator/index.ts'
 import { simulatorSettings, start, type Started } from './start.ts'
 import { untilStopped } from './stopping.ts'
+import { unlessAborted } from './unless-aborted.ts'
 import { runWave, type Wave } from './wave.ts'
 
 const print = (line: string) => void process.stdout.write(`${line}\n`)
 
-/** `gateway`: until it is told to stop. */
-export async function runGateway(): Promise<void> {
+/** `gateway`: until it is told to stop; told before it runs, it rejects with the signal's reason, as every command does. */
+export async function runGateway(signal: AbortSignal): Promise<void> {
   const config = loadConfig(readEnvironment(), { gateway: true })
   const log = createLog(config.logLevel)
-  const context = await openContext(config, log, { withoutQueue: 'goOn' })
+  const context = await openContext(config, log, { withoutQueue: 'goOn', signal })
   try {
     const gateway = await serveGateway(context)
-    await untilStopped()
+    await untilStopped(signal)
     await gateway.close()
   } finally {
     await context.close()
@@ -38,13 +39,14 @@ export async function runGateway(): Promise<void> {
 }
 
 /** `worker`: until it is told to stop. */
-export async function runWorker(): Promise<void> {
+export async function runWorker(signal: AbortSignal): Promise<void> {
   const config = loadConfig()
   const log = createLog(config.logLevel)
-  const context = await openContext(config, log)
+  const context = await openContext(config, log, { signal })
   try {
-    const workers = await startWorkers(context, { concurrency: config.syncConcurrency })
-    await untilStopped()
+    const starting = startWorkers(context, { concurrency: config.syncConcurrency })
+    const workers = await unlessAborted(signal, starting)
+    await untilStopped(signal)
     await workers.stop()
   } finally {
     await context.close()
@@ -52,14 +54,14 @@ export async function runWorker(): Promise<void> {
 }
 
 /** `migrate`: our tables, and BullMQ's where the queue is in Postgres. */
-export async function runMigrate(): Promise<void> {
+export async function runMigrate(signal: AbortSignal): Promise<void> {
   const config = loadConfig(readEnvironment(), { databaseOnly: true })
-  await migrateDatabase(config.databaseUrl).catch((error: unknown) => {
+  await migrateDatabase(config.databaseUrl, signal).catch((error: unknown) => {
     throw startUpFailure(error)
   })
   const backend = await openQueueBackend({ url: config.queueUrl, use: 'worker', maxConnections: 1 })
   try {
-    if (backend.kind === 'postgres') await backend.prepare()
+    if (backend.kind === 'postgres') await unlessAborted(signal, backend.prepare({ signal }))
   } catch (error) {
     throw queueStartUpFailure(error, config)
   } finally {
@@ -69,13 +71,17 @@ export async function runMigrate(): Promise<void> {
 }
 
 /** `approve`: prints the outcome of the run that followed; exit code 1 unless that one applied cleanly. */
-export async function runApprove(runId: string, options: { wait: number }): Promise<void> {
+export async function runApprove(
+  runId: string,
+  options: { wait: number },
+  signal: AbortSignal,
+): Promise<void> {
   if (!isUuid(runId))
     throw new ConfigInvalid([{ setting: '<run>', message: 'must be the id of a run, a UUID' }])
   const config = loadConfig()
-  const context = await openContext(config, createLog(config.logLevel), { withoutQueue: 'goOn' })
+  const context = await openContext(config, createLog(config.logLevel), { withoutQueue: 'goOn', signal })
   try {
-    const run = await approveHeldRun(context, runId, options.wait * 1000)
+    const run = await unlessAborted(signal, approveHeldRun(context, runId, options.wait * 1000))
     if (!run) print('Approved. No worker has ended a run yet; the next one carries it out.')
     else
       print(
@@ -90,19 +96,16 @@ export async function runApprove(runId: string, options: { wait: number }): Prom
 const isUuid = (text: string) => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text)
 
 /** `keys rotate`: may be stopped and started again; exit code 1 where a key that is still needed is missing. */
-export async function runRotateKeys({ batch }: { batch: number }): Promise<void> {
+export async function runRotateKeys({ batch }: { batch: number }, signal: AbortSignal): Promise<void> {
   const config = loadConfig(readEnvironment(), { tokenKeysOnly: true })
   const db = openDatabase(config.databaseUrl, { max: 2, prepare: config.databasePrepare })
   try {
-    await requireTables(db)
+    await unlessAborted(signal, requireTables(db))
     const vault = createVault(config.tokenKeys)
-    const due = await countSealedOtherwise(db, vault.keyId)
-    const { resealed, overtaken, unreadable } = await rotateKeys({
-      db,
-      vault,
-      batch,
-      onProgress: (seen) => void process.stderr.write(`${seen}/${Math.max(due, seen)} read\n`),
-    })
+    const due = await unlessAborted(signal, countSealedOtherwise(db, vault.keyId))
+    const onProgress = (seen: number) => void process.stderr.write(`${seen}/${Math.max(due, seen)} read\n`)
+    const rotating = rotateKeys({ db, vault, batch, onProgress })
+    const { resealed, overtaken, unreadable } = await unlessAborted(signal, rotating)
     print(`Sealed anew with ${vault.keyId}: ${resealed}.`)
     if (overtaken > 0) print(`Written by other processes meanwhile: ${overtaken}. Run this again.`)
     for (const [keyId, tokens] of unreadable) print(`Sealed with ${keyId} and not readable: ${tokens}.`)
@@ -112,9 +115,10 @@ export async function runRotateKeys({ batch }: { batch: number }): Promise<void>
       process.exitCode = 1
     }
   } catch (error) {
+    signal.throwIfAborted()
     throw databaseFailure(startUpFailure(error))
   } finally {
-    await closeDatabase(db)
+    await (signal.aborted ? cutDatabase(db) : closeDatabase(db))
   }
 }
 
@@ -128,15 +132,18 @@ export type SimulateCommandOptions = {
 }
 
 /** `simulate`: until it is told to stop. */
-export async function runSimulate(options: SimulateCommandOptions): Promise<void> {
+export async function runSimulate(options: SimulateCommandOptions, signal: AbortSignal): Promise<void> {
   const simulator = await startSimulator({
     users: options.users,
     seed: options.seed,
     ports: { entra: options.entraPort, graph: options.graphPort },
     https: options.ca !== undefined,
     keep: 0,
+  }).catch((error: unknown) => {
+    throw portFailure(error, options)
   })
   try {
+    signal.throwIfAborted()
     if (options.ca !== undefined && simulator.https) {
       writeCertificate(options.ca, simulator.https.caCertificate)
       print(`# With NODE_EXTRA_CA_CERTS=${path.resolve(options.ca)} also:`)
@@ -144,10 +151,22 @@ export async function runSimulate(options: SimulateCommandOptions): Promise<void
       print(`# GRAPH_BASE_URL=${simulator.https.graphUrl}`)
     }
     for (const [name, value] of Object.entries(simulatorSettings(simulator))) print(`${name}=${value}`)
-    await untilStopped()
+    await untilStopped(signal)
   } finally {
     await simulator.close()
   }
+}
+
+/** Node tells the port that it could not listen on beside the code. */
+function portFailure(error: unknown, { entraPort }: SimulateCommandOptions): unknown {
+  if (!(error instanceof Error && 'code' in error && 'port' in error)) return error
+  const why = error.code === 'EADDRINUSE' ? 'is taken' : `can't be listened on (${String(error.code)})`
+  return new ConfigInvalid([
+    {
+      setting: error.port === entraPort ? '--entra-port' : '--graph-port',
+      message: `port ${String(error.port)} ${why}; give a free one, or 0 for any`,
+    },
+  ])
 }
 
 function writeCertificate(file: string, certificate: string): void {
@@ -164,24 +183,18 @@ function writeCertificate(file: string, certificate: string): void {
 export type StartCommandOptions = { exit?: true; users: number; json?: true; data: string }
 
 /** `start`: brings everything up, signs the simulated tenant's people in, then stays up or, with `--exit`, ends. */
-export async function runStart(options: StartCommandOptions): Promise<void> {
+export async function runStart(options: StartCommandOptions, signal: AbortSignal): Promise<void> {
   const say = options.json ? () => undefined : print
-  // From here on Ctrl-C is heard, so that one in the middle of the start ends it and leaves no server behind.
-  const stopping = new AbortController()
-  const stopped = untilStopped().then(() => stopping.abort())
   const started = await start({
     environment: readEnvironment(),
     home: path.resolve(options.data),
     users: options.users,
     say,
-    signal: stopping.signal,
+    signal,
   }).catch((error: unknown) => {
-    if (!stopping.signal.aborted) throw error
+    signal.throwIfAborted()
+    throw error
   })
-  if (!started) {
-    process.exitCode = 130
-    return
-  }
   try {
     if (!started.simulator && options.exit) {
       throw new ConfigInvalid([
@@ -191,14 +204,15 @@ export async function runStart(options: StartCommandOptions): Promise<void> {
         },
       ])
     }
-    if (started.simulator && !stopping.signal.aborted) {
-      const wave = await signInEveryone(started, stopping.signal)
-      if (!stopping.signal.aborted) tell(wave, started, options)
+    signal.throwIfAborted()
+    if (started.simulator) {
+      const wave = await signInEveryone(started, signal)
+      signal.throwIfAborted()
+      tell(wave, started, options)
     }
-    if (stopping.signal.aborted) process.exitCode = 130
-    else if (!options.exit) {
+    if (!options.exit) {
       tellAddresses(started, say)
-      await stopped
+      await untilStopped(signal)
     }
   } finally {
     await started.stop()

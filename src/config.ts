@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { ConfigInvalid, type ConfigProblem } from './errors.ts'
 import { createGroupFilter, namePattern, type GroupFilter, type NamePattern } from './reconcile/filter.ts'
+import { refuseBadPercent, refuseNamedDatabase, refusePath } from './url-rules.ts'
 
 /** One configured Entra app registration people sign in through. */
 export type SourceConfig = {
@@ -102,10 +103,11 @@ const origin = z.string().transform((text, context) => {
 const connectionUrl = (...protocols: string[]) =>
   z
     .string()
-    .refine(
-      (text) => URL.canParse(text) && protocols.includes(new URL(text).protocol),
-      `must be a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`,
-    )
+    .refine((text) => URL.canParse(text) && protocols.includes(new URL(text).protocol), {
+      error: `must be a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`,
+      abort: true,
+    })
+    .superRefine(refuseBadPercent)
 
 const namedKeys = z.string().transform((text, context): NamedKey[] => {
   const keys: NamedKey[] = []
@@ -126,6 +128,9 @@ const secretList = z.string().transform((text, context) => {
   const secrets = text.split(',').map((secret) => secret.trim())
   for (const [index, secret] of secrets.entries()) {
     if (secret.length < 24) context.addIssue(`entry ${index + 1} must have at least 24 characters`)
+    // A header can't carry another: visible ASCII, RFC 9110 section 5.5.
+    if (!/^[!-~]*$/.test(secret))
+      context.addIssue(`entry ${index + 1} must have no space and only ASCII characters`)
   }
   return secrets
 })
@@ -155,15 +160,15 @@ const pattern = z.string().transform((text, context): NamePattern => {
 
 const settings = {
   DATABASE_URL: connectionUrl('postgres:', 'postgresql:'),
-  QUEUE_URL: connectionUrl('redis:', 'rediss:', 'postgres:', 'postgresql:'),
+  QUEUE_URL: connectionUrl('redis:', 'rediss:', 'postgres:', 'postgresql:').superRefine(refuseNamedDatabase),
   PORT: integer(0, 65_535),
   HOST: z.string().min(1),
   PUBLIC_URL: origin,
   ENTRA_TENANT_ID: guid,
   ENTRA_CLIENT_ID: guid,
   ENTRA_CLIENT_SECRET: z.string().min(1),
-  ENTRA_AUTHORITY_HOST: origin,
-  GRAPH_BASE_URL: origin,
+  ENTRA_AUTHORITY_HOST: origin.superRefine(refusePath),
+  GRAPH_BASE_URL: origin.superRefine(refusePath),
   TOKEN_ENCRYPTION_KEYS: namedKeys,
   SESSION_KEYS: namedKeys,
   API_KEYS: secretList,

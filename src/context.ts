@@ -1,11 +1,9 @@
-import { setTimeout as delay } from 'node:timers/promises'
-import { closeDatabase, openDatabase, type Database } from '../db/client.ts'
+import { closeDatabase, cutDatabase, openDatabase, type Database } from '../db/client.ts'
 import { isMigrated } from '../db/migrate.ts'
-import { isUnreachable } from '../db/reachable.ts'
 import { registerSource } from '../db/sources.ts'
 import { composeProducer } from './compose-producer.ts'
 import type { Config } from './config.ts'
-import { queueStartUpFailure, startUpFailure } from './database-failure.ts'
+import { startUpFailure } from './database-failure.ts'
 import { ConfigInvalid } from './errors.ts'
 import { createGraphClient } from './graph/client.ts'
 import { createTenantBudget } from './graph/throttle.ts'
@@ -17,7 +15,9 @@ import { createExchange } from './login/on-behalf-of.ts'
 import { createUserTokens, type UserTokens } from './login/tokens.ts'
 import { createVault } from './login/vault.ts'
 import { openQueueBackend, type QueueBackend } from './queue/backend.ts'
+import { prepareQueue } from './queue-start-up.ts'
 import type { SyncParts } from './sync.ts'
+import { unlessAborted } from './unless-aborted.ts'
 
 /** Everything a process of ours needs, opened once and handed down. */
 export type Context = SyncParts & {
@@ -42,6 +42,8 @@ export type ContextOptions = {
   withoutQueue?: 'wait' | 'goOn' | 'refuse'
   /** Start of every Redis key; see `QueueBackendOptions`. */
   queuePrefix?: string
+  /** Gives up opening: what was opened is closed, then it rejects with the signal's reason. No use once it is open. */
+  signal?: AbortSignal | undefined
 }
 
 /**
@@ -54,6 +56,7 @@ export async function openContext(config: Config, log: Log, options: ContextOpti
     for (const closer of closers.splice(0).toReversed()) await closer()
   }
   const { source, queueUrl } = config
+  const { signal, withoutQueue = 'wait' } = options
   const prefix = options.queuePrefix === undefined ? {} : { prefix: options.queuePrefix }
   try {
     // A renewal of tokens holds a connection while Entra thinks about it.
@@ -61,14 +64,18 @@ export async function openContext(config: Config, log: Log, options: ContextOpti
       max: config.syncConcurrency + 10,
       prepare: config.databasePrepare,
     })
-    closers.push(() => closeDatabase(db))
-    await requireTables(db)
+    let opened = false
+    closers.push(() => (opened ? closeDatabase(db) : cutDatabase(db)))
+    await unlessAborted(signal, requireTables(db))
     const backend = await openQueueBackend({ url: queueUrl, use: 'worker', maxConnections: 20, ...prefix })
     closers.push(backend.close)
-    await prepareQueue(backend, config, log, options.withoutQueue ?? 'wait')
+    const closing = new AbortController()
+    closers.push(async () => closing.abort())
+    await unlessAborted(signal, prepareQueue({ backend, config, log, withoutQueue, closing: closing.signal }))
     const producer = await openQueueBackend({ url: queueUrl, use: 'producer', maxConnections: 5, ...prefix })
     closers.push(producer.close)
-    await registerSource(db, source)
+    await unlessAborted(signal, registerSource(db, source))
+    opened = true
     const vault = createVault(config.tokenKeys)
     const logins = composeProducer({
       db,
@@ -95,8 +102,8 @@ export async function openContext(config: Config, log: Log, options: ContextOpti
         renew: entra.renew,
         exchanged: createExchangedTokens(createExchange(source)),
       }),
-      openGraph: (accessToken, priority, signal) =>
-        createGraphClient({ baseUrl: source.graphBaseUrl, accessToken, priority, signal }),
+      openGraph: (accessToken, priority, ended) =>
+        createGraphClient({ baseUrl: source.graphBaseUrl, accessToken, priority, signal: ended }),
       tenantId: source.tenantId,
       groupRead: source.groupRead,
       budget: createTenantBudget({
@@ -118,49 +125,4 @@ export async function requireTables(db: Database): Promise<void> {
   if (await isMigrated(db)) return
   const message = 'the tables are missing or of an older version; run `entra-group-sync migrate` first'
   throw new ConfigInvalid([{ setting: 'DATABASE_URL', message }])
-}
-
-/** Milliseconds between two lines about a queue that doesn't answer, and after which a gateway goes on without it. */
-const patienceMs = 5000
-
-async function prepareQueue(
-  backend: QueueBackend,
-  config: Config,
-  log: Log,
-  withoutQueue: 'wait' | 'goOn' | 'refuse',
-): Promise<void> {
-  const queue = new URL(config.queueUrl).host
-  const prepared = prepareWhenReachable(backend, config).catch((error: unknown) => {
-    throw queueStartUpFailure(error, config)
-  })
-  const late = Symbol('late')
-  const soon = async () => (await Promise.race([prepared, delay(patienceMs, late)])) !== late
-  while (!(await soon())) {
-    if (withoutQueue === 'refuse') {
-      prepared.catch(() => undefined)
-      throw new ConfigInvalid([{ setting: 'QUEUE_URL', message: `the queue at ${queue} does not answer` }])
-    }
-    if (withoutQueue === 'goOn') {
-      log.warn(
-        { queue },
-        'the queue does not answer; sign-ins go on, and their events are enqueued when it is back',
-      )
-      prepared.catch((error: unknown) => log.error({ err: error }, 'the queue can not be used'))
-      return
-    }
-    log.warn({ queue }, 'the queue does not answer; waiting for it')
-  }
-}
-
-/** A Redis out of reach is waited for by its connection; a Postgres refuses at once and is asked again. */
-async function prepareWhenReachable(backend: QueueBackend, config: Config): Promise<void> {
-  for (;;) {
-    try {
-      await backend.prepare({ allowEviction: config.allowEviction })
-      return
-    } catch (error) {
-      if (!isUnreachable(error)) throw error
-      await delay(1000, undefined, { ref: false })
-    }
-  }
 }

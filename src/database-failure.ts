@@ -35,12 +35,31 @@ const refusals: Record<string, string> = {
   '42501': 'the role lacks a privilege',
 }
 
+/** The same of what stands after the `?` of a URL; PostgreSQL uses these codes for other things too, but later. */
+const parameterRefusals: Record<string, string> = {
+  '42704':
+    'PostgreSQL does not know a parameter after the ? of the URL; leave out what other drivers take, such as channel_binding or schema',
+  '22023': 'PostgreSQL refuses the value of a parameter after the ? of the URL',
+}
+
+/** Of a certificate (Node.js documentation, X509 certificate error codes), and of a server without TLS. */
+const tlsRefusal =
+  /^(CERT_\w+|SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_\w+|ERR_TLS_\w+|ERR_SSL_\w+|EPROTO)$/
+
+function refusalOf(thrown: unknown, code: string): string | undefined {
+  if (tlsRefusal.test(code))
+    return `no TLS connection comes about (${code}): check the certificate, or sslmode`
+  // A connection that PostgreSQL ends over it is one that was just being opened.
+  const isFatal = severityOf(thrown) === 'FATAL'
+  return refusals[code] ?? (isFatal ? parameterRefusals[code] : undefined)
+}
+
 /** At start-up: what is wrong with the setting that names a database, as an error that says so; every other as it is. */
 export function startUpFailure(thrown: unknown, setting = 'DATABASE_URL'): unknown {
   const code = codeOf(thrown)
   const message = isUnreachable(thrown)
     ? `the database does not answer (${code}): check the address, and that PostgreSQL runs`
-    : refusals[code]
+    : refusalOf(thrown, code)
   return message === undefined ? thrown : new ConfigInvalid([{ setting, message }])
 }
 
@@ -52,8 +71,16 @@ export function queueStartUpFailure(
   return startUpFailure(thrown, queueUrl === databaseUrl ? 'DATABASE_URL' : 'QUEUE_URL')
 }
 
-function codeOf(thrown: unknown): string {
+/** Code of an error or of what caused it; `unknown` where it has none. */
+export function codeOf(thrown: unknown): string {
   const code = textOf(thrown, 'code')
   if (code !== undefined) return code
   return thrown instanceof Error && thrown.cause !== undefined ? codeOf(thrown.cause) : 'unknown'
+}
+
+function severityOf(thrown: unknown): string | undefined {
+  const severity = textOf(thrown, 'severity')
+  return (
+    severity ?? (thrown instanceof Error && thrown.cause !== undefined ? severityOf(thrown.cause) : undefined)
+  )
 }

@@ -156,7 +156,7 @@ export type Listening = {
 
 /**
  * Serves an app; port 0 takes any free one.
- * @throws {ConfigInvalid} naming PORT when the port can't be had.
+ * @throws {ConfigInvalid} naming PORT when the port can't be had, HOST when the address isn't this machine's.
  */
 export async function listen(
   app: Hono,
@@ -169,12 +169,7 @@ export async function listen(
   try {
     await once(server, 'listening')
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined
-    const why =
-      code === 'EADDRINUSE' ? 'is taken by another program' : `can't be listened on (${String(code)})`
-    throw new ConfigInvalid([
-      { setting: 'PORT', message: `port ${port} of ${host} ${why}; set PORT to a free one` },
-    ])
+    throw listenFailure(error, port, host)
   }
   const address = server.address()
   const bound = typeof address === 'object' && address !== null ? address.port : port
@@ -192,4 +187,16 @@ export async function listen(
     outgoing.once('close', () => closed && setImmediate(() => server.closeIdleConnections()))
   })
   return { url: `http://${shown}:${bound}`, port: bound, close: () => (closed ??= close()) }
+}
+
+function listenFailure(error: unknown, port: number, host: string): ConfigInvalid {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
+  if (code !== 'EADDRINUSE' && code !== 'EACCES') {
+    const message = `${host} can't be listened on (${code}); set HOST to an address of this machine, or to 0.0.0.0 for all`
+    return new ConfigInvalid([{ setting: 'HOST', message }])
+  }
+  const why = code === 'EADDRINUSE' ? 'is taken by another program' : `can't be listened on (${code})`
+  return new ConfigInvalid([
+    { setting: 'PORT', message: `port ${port} of ${host} ${why}; set PORT to a free one` },
+  ])
 }

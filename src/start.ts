@@ -11,6 +11,7 @@ import { ConfigInvalid, type ConfigProblem } from './errors.ts'
 import { createLog } from './log.ts'
 import { serveGateway } from './serve.ts'
 import { defaultClientId, defaultClientSecret, startSimulator, type Simulator } from './simulator/index.ts'
+import { unlessAborted } from './unless-aborted.ts'
 import { within } from './within.ts'
 
 export type StartOptions = {
@@ -63,7 +64,7 @@ export async function start(options: StartOptions): Promise<Started> {
     closers.push(async () => {
       if (await within(lateMs, opening)) await close(await opening)
     })
-    return await Promise.race([opening, aborted(signal)])
+    return await unlessAborted(signal, opening)
   }
   try {
     const secrets = keepSecrets(home)
@@ -90,10 +91,9 @@ export async function start(options: StartOptions): Promise<Started> {
     }
     const config = loadConfig(filled, { gateway: true })
     const log = createLog(config.logLevel)
-    await open(migrateDatabase(config.databaseUrl), async () => undefined)
-    const context = await open(openContext(config, log, { withoutQueue: 'refuse' }), (opened) =>
-      opened.close(),
-    )
+    await open(migrateDatabase(config.databaseUrl, signal), async () => undefined)
+    const opening = openContext(config, log, { withoutQueue: 'refuse', signal })
+    const context = await open(opening, (opened) => opened.close())
     const starting = startWorkers(context, { concurrency: config.syncConcurrency })
     await open(starting, (workers) => workers.stop())
     signal?.throwIfAborted()
@@ -121,14 +121,6 @@ async function gatewayPort(publicUrl: string | undefined): Promise<number> {
   if ((await freePort(port)) === port) return port
   const message = `is not set, and ${port}, which goes with PUBLIC_URL, is taken by another program; free it, or set PORT and PUBLIC_URL to another`
   throw new ConfigInvalid([{ setting: 'PORT', message }])
-}
-
-/** Rejects when the signal aborts, and never ends otherwise. */
-async function aborted(signal: AbortSignal | undefined): Promise<never> {
-  signal?.throwIfAborted()
-  return await new Promise((_, reject) => {
-    signal?.addEventListener('abort', () => reject(signal.reason), { once: true })
-  })
 }
 
 /** What `simulate` prints and `start` sets, for a gateway or worker to use a simulated tenant. */

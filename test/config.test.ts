@@ -73,8 +73,61 @@ test.for([
   ['https://user:password@graph.microsoft.com', false],
   ['ftp://graph.microsoft.com', false],
   ['graph.microsoft.com', false],
+  ['https://graph.microsoft.com/', true],
+  ['https://graph.microsoft.com/v1.0', false],
 ] as const)('the base URL %s is taken: %s', ([url, taken]) => {
   expect(problemsOf({ ...complete, GRAPH_BASE_URL: url })).toEqual(taken ? [] : ['GRAPH_BASE_URL'])
+})
+
+const messageOf = (given: Environment): string => {
+  try {
+    loadConfig({ ...complete, ...given })
+  } catch (error) {
+    return error instanceof Error ? error.message : 'no error'
+  }
+  return 'taken'
+}
+
+test.for([
+  [
+    'GRAPH_BASE_URL',
+    'https://graph.microsoft.com/v1.0',
+    'must have no path: write https://graph.microsoft.com',
+  ],
+  [
+    'ENTRA_AUTHORITY_HOST',
+    'https://login.microsoftonline.com/common/',
+    'must have no path: write https://login.microsoftonline.com',
+  ],
+] as const)('%s=%s is refused with what to write instead', ([setting, url, message]) => {
+  expect(messageOf({ [setting]: url })).toBe(`${setting}: ${message}`)
+})
+
+test.for([
+  ['DATABASE_URL', 'postgres://user:%zz@host/db', 'percent-encode'],
+  ['DATABASE_URL', 'postgres://us%er@host/db', 'percent-encode'],
+  ['DATABASE_URL', 'postgres://user:50%@host/db', 'percent-encode'],
+  ['QUEUE_URL', 'redis://:%zz@host', 'percent-encode'],
+  ['QUEUE_URL', 'postgres://user:%@host/db', 'percent-encode'],
+  ['QUEUE_URL', 'redis://host/abc', 'database number'],
+  ['QUEUE_URL', 'no url', 'must be a URL that starts with redis:'],
+  ['QUEUE_URL', 'amqp://a:%zz@host', 'must be a URL that starts with redis:'],
+  ['API_KEYS', `${'a'.repeat(24)},${'b'.repeat(12)} ${'c'.repeat(12)}`, 'entry 2 must have no space'],
+  ['API_KEYS', 'ä'.repeat(24), 'only ASCII'],
+] as const)('%s=%s is one problem, which says what to do', ([setting, value, part]) => {
+  const message = messageOf({ [setting]: value })
+  expect(message).toContain(`${setting}: `)
+  expect(message).toContain(part)
+  expect(message).not.toContain('\n')
+})
+
+test.for([
+  ['DATABASE_URL', 'postgres://user:50%25@host/my%20db'],
+  ['QUEUE_URL', 'redis://:p%40ss@host:6379/2'],
+  ['QUEUE_URL', 'rediss://host/'],
+  ['QUEUE_URL', 'postgres://host/queue'],
+] as const)('%s=%s is taken', ([setting, value]) => {
+  expect(messageOf({ [setting]: value })).toBe('taken')
 })
 
 test('a problem with a key names its entry and never its value', () => {

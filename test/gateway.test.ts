@@ -64,6 +64,12 @@ describe('listening', () => {
     other.close()
   })
 
+  test('on an address that is not of this machine fails, naming HOST', async () => {
+    // Of a network that is for documentation only, RFC 5737.
+    const elsewhere = listen(new Hono(), { port: 0, host: '192.0.2.1' })
+    await expect(elsewhere).rejects.toThrow(/^HOST: 192\.0\.2\.1 can't be listened on \(EADDRNOTAVAIL\)/)
+  })
+
   test('closing finishes the requests that run and takes no new ones', async () => {
     const app = new Hono()
     const asked = Promise.withResolvers<void>()

@@ -29,7 +29,7 @@ test('Ctrl-C while its data is being made ends a start with 130 and leaves no se
   expect(existsSync(path.join(data(), 'postmaster.pid'))).toBe(false)
 })
 
-test('SIGTERM while it waits for a queue that is silent ends a start with 130 and stops its server', async () => {
+test('SIGTERM while it waits for a queue that is silent ends a start with 143 and stops its server', async () => {
   const silent = createServer().listen(0, '127.0.0.1')
   await once(silent, 'listening')
   const { port } = silent.address() as AddressInfo
@@ -39,7 +39,7 @@ test('SIGTERM while it waits for a queue that is silent ends a start with 130 an
   })
   await asked
   command.child.kill('SIGTERM')
-  expect(await command.ended, command.printed()).toBe(130)
+  expect(await command.ended, command.printed()).toBe(143)
   expect(command.printed()).not.toContain('QUEUE_URL')
   expect(existsSync(path.join(data(), 'postmaster.pid'))).toBe(false)
   silent.close()

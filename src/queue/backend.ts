@@ -12,7 +12,7 @@ import {
 import type { SyncUserJob } from './catalogue.ts'
 import { within } from '../within.ts'
 import { migrateQueue, openQueuePool } from './postgres.ts'
-import { openRedis, refuseEviction, type ConnectionUse } from './redis.ts'
+import { checkRedis, openRedis, type ConnectionUse } from './redis.ts'
 
 /** What a finished sync job returns: enough for a waiting sign-in to see that it was meant. */
 export type SyncUserResult = { userId: string; runId: string; outcome: string; startedAt: string }
@@ -54,8 +54,10 @@ export type QueueBackend = {
   openQueue: (name: string) => SyncQueue
   openWorker: (name: string, processor: SyncProcessor, options: SyncWorkerOptions) => SyncWorker
   openEvents: (name: string) => SyncQueueEvents
-  /** Refuses a Redis that may evict keys; brings BullMQ's Postgres schema up to date. */
-  prepare: (options?: { allowEviction?: boolean }) => Promise<void>
+  /** Refuses a Redis that may evict keys or doesn't let us in; brings BullMQ's Postgres schema up to date. */
+  prepare: (options?: { allowEviction?: boolean; signal?: AbortSignal }) => Promise<void>
+  /** Code of the last error of the connection, which goes on connecting; undefined where there was none. */
+  lastFailure: () => string | undefined
   close: () => Promise<void>
 }
 
@@ -96,6 +98,7 @@ export async function openQueueBackend(options: QueueBackendOptions): Promise<Qu
       keep(new Worker(name, processor, { ...workerOptions, connection, prefix }, store.connect)),
     openEvents: (name) => keep(new QueueEvents(name, { connection, prefix }, store.connect)),
     prepare: store.prepare,
+    lastFailure: store.lastFailure,
     close: async () => {
       for (const one of opened.splice(0).toReversed()) await closeOrCut(one)
       await store.close()
@@ -112,20 +115,20 @@ async function closeOrCut(one: Closable): Promise<void> {
   await within(closeWithinMs, one.disconnect())
 }
 
-type Store = Pick<QueueBackend, 'kind' | 'prepare' | 'close'> & {
+type Store = Pick<QueueBackend, 'kind' | 'prepare' | 'lastFailure' | 'close'> & {
   connect: BackendFactory<IQueueBackend, Connection>
 }
 
 async function openRedisStore({ url, use }: QueueBackendOptions): Promise<Store> {
-  const redis = openRedis(url, use)
+  let failure: string | undefined
+  const redis = openRedis(url, use, (code) => (failure = code))
   // A producer's commands fail while it isn't connected; this gives the first connection its chance.
   if (use === 'producer') await within(1000, redis.connect())
   return {
     kind: 'redis',
     connect: (name, opts, how) => createRedisBackend(name, { ...opts, connection: redis }, how),
-    prepare: async ({ allowEviction = false } = {}) => {
-      if (!allowEviction) await refuseEviction(redis)
-    },
+    prepare: ({ allowEviction = false } = {}) => checkRedis(redis, allowEviction),
+    lastFailure: () => failure,
     close: async () => redis.disconnect(),
   }
 }
@@ -135,7 +138,8 @@ async function openPostgresStore({ url, use, maxConnections = 10 }: QueueBackend
   return {
     kind: 'postgres',
     connect: (name, opts, how) => createPostgresBackend(name, { ...opts, connection: pool }, how),
-    prepare: () => migrateQueue(url),
+    prepare: ({ signal } = {}) => migrateQueue(url, signal),
+    lastFailure: () => undefined,
     close: () => pool.end(),
   }
 }

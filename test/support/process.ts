@@ -20,8 +20,12 @@ const ours =
   /^(DATABASE_|QUEUE_|PORT$|HOST$|PUBLIC_|ENTRA_|GRAPH_|TOKEN_|SESSION_|API_|ADMIN_|SYNC_|GROUP_|LOG_|SOURCE_|REDIS_)/
 
 /** Runs the command of this checkout as a user would, with these settings and no others of ours. */
-export function runCommand(args: readonly string[], environment: Record<string, string> = {}): Command {
-  return runScript('src/cli.ts', args, environment)
+export function runCommand(
+  args: readonly string[],
+  environment: Record<string, string> = {},
+  folder: string = root,
+): Command {
+  return runScript('src/cli.ts', args, environment, folder)
 }
 
 /** Runs a script of this checkout in a process of its own. */
@@ -29,10 +33,11 @@ export function runScript(
   script: string,
   args: readonly string[],
   environment: Record<string, string>,
+  folder: string = root,
 ): Command {
   const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !ours.test(name)))
   const child = spawn(process.execPath, [`${root}/${script}`, ...args], {
-    cwd: root,
+    cwd: folder,
     env: { ...inherited, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
