@@ -1,10 +1,10 @@
 import { DelayedError, UnrecoverableError } from 'bullmq'
 import { expect, test } from 'vitest'
-import { SyncError, Throttled, type ErrorCode } from '../src/errors.ts'
-import type { SyncUserJob } from '../src/queue/catalogue.ts'
+import { GraphUnavailable, SyncError, Throttled, type ErrorCode } from '../src/errors.ts'
+import type { JobWait, SyncUserJob } from '../src/queue/catalogue.ts'
 import { decisions, toJobError, waitOf } from '../workers/outcome.ts'
 
-const job = (more: Partial<SyncUserJob> = {}, attemptsMade = 0) => {
+const job = (more: Partial<SyncUserJob> = {}, attemptsMade = 0, progress: unknown = 0) => {
   const delays: number[] = []
   const data: SyncUserJob = {
     userId: '5d6b5e0c-6a3e-4b6e-9a55-0d4e6a5c3b29',
@@ -17,10 +17,20 @@ const job = (more: Partial<SyncUserJob> = {}, attemptsMade = 0) => {
     delays,
     attemptsMade,
     data,
+    progress,
     readData: async (): Promise<SyncUserJob | undefined> => asked.data,
-    updateData: async (changed: SyncUserJob) => void (asked.data = changed),
+    updateProgress: async (told: JobWait) => void (asked.progress = told),
     moveToDelayed: async (timestamp: number) => void delays.push(timestamp),
+    comeForward: async () => void delays.push(0),
   }
+  return asked
+}
+
+/** A resync's job that a sign-in makes its own before the worker looks at it again. */
+const takenOver = (attemptsMade = 0) => {
+  const wait = { attempt: attemptsMade, cause: 'resync', since: 1, slot: { at: 1, generation: 1 } }
+  const asked = job({ cause: 'resync' }, attemptsMade, wait)
+  asked.readData = async () => ({ ...asked.data, cause: 'login' })
   return asked
 }
 
@@ -51,29 +61,48 @@ test('a promised turn and the beginning of the wait stand in the job, for whiche
   const first = waitOf(asked)
   expect(first).toMatchObject({ attempt: 0, slot: { at: 1, generation: 2 } })
   await toJobError(new Throttled(5000, 'pause', { slot: { at: 9, generation: 3 } }), asked, 'token')
-  expect(waitOf(asked)).toEqual({ attempt: 0, since: first?.since, slot: { at: 9, generation: 3 } })
+  expect(waitOf(asked)).toEqual({ ...first, slot: { at: 9, generation: 3 } })
 })
 
 test('a later attempt neither has the turn of the one before nor has waited yet', async () => {
-  const wait = { attempt: 0, since: 1, slot: { at: 1, generation: 1 } }
-  expect(waitOf(job({ wait }, 0))).toEqual(wait)
-  const later = job({ wait }, 1)
+  const wait = { attempt: 0, cause: 'login', since: 1, slot: { at: 1, generation: 1 } }
+  expect(waitOf(job({}, 0, wait))).toEqual(wait)
+  const later = job({}, 1, wait)
   expect(waitOf(later)).toBeUndefined()
   await toJobError(new Throttled(5000, 'pause'), later, 'token')
-  expect(later.data.wait).toMatchObject({ attempt: 1 })
-  expect(later.data.wait?.since).toBeGreaterThan(1)
-  expect(later.data.wait).not.toHaveProperty('slot')
+  expect(later.progress).toMatchObject({ attempt: 1 })
+  expect(waitOf(later)?.since).toBeGreaterThan(1)
+  expect(waitOf(later)).not.toHaveProperty('slot')
 })
 
-test('a resync that a sign-in took over while it ran comes back at once, as the sign-in it has become', async () => {
-  const asked = job({ cause: 'resync', wait: { attempt: 0, since: 1, slot: { at: 1, generation: 1 } } })
-  const loginEventId = '7c1f0a6e-1f5a-4e1c-8a39-0a4f6a5c3b20'
-  const taken: SyncUserJob = { ...asked.data, cause: 'login', loginEventId }
-  asked.readData = async () => taken
-  const begun = Date.now()
-  await toJobError(new Throttled(60_000, 'pause', { slot: { at: 9, generation: 3 } }), asked, 'token')
-  expect(asked.data).toMatchObject({ cause: 'login', loginEventId, wait: { attempt: 0 } })
-  expect(asked.data.wait).not.toHaveProperty('slot')
-  expect(asked.data.wait?.since).toBeGreaterThanOrEqual(begun)
-  expect(asked.delays[0]).toBeLessThan(begun + 30_000)
+test('a sign-in has neither the turn nor the hour of the resync whose job it took over', () => {
+  const { progress } = takenOver()
+  expect(waitOf(job({ cause: 'resync' }, 0, progress))).toEqual(progress)
+  expect(waitOf(job({ cause: 'login' }, 0, progress))).toBeUndefined()
+})
+
+test.for([
+  ['was to wait for its turn', new Throttled(60_000, 'pause', { slot: { at: 9, generation: 3 } })],
+  ['had no turn for an hour', new SyncError('throttled_too_long', 'no turn')],
+  ['was to be tried again', new GraphUnavailable('no answer')],
+] as const)(
+  'a resync that %s comes back at once where a sign-in took it over meanwhile',
+  async ([, error]) => {
+    const asked = takenOver()
+    const begun = Date.now()
+    expect(await toJobError(error, asked, 'token')).toBeInstanceOf(DelayedError)
+    expect(asked.delays[0]).toBeLessThan(begun + 30_000)
+  },
+)
+
+test('what a sign-in would meet too is not put off where it took a resync over', async () => {
+  const failed = await toJobError(new SyncError('wrong_user', 'another'), takenOver(), 'token')
+  expect(failed).toBeInstanceOf(UnrecoverableError)
+})
+
+test('a queue that can not say whether a job was taken over leaves the decision as it is', async () => {
+  const asked = takenOver()
+  asked.readData = async () => await Promise.reject(new Error('connection lost'))
+  const thrown = await toJobError(new GraphUnavailable('no answer'), asked, 'token')
+  expect(thrown.message).toBe('graph_unavailable: no answer')
 })

@@ -96,8 +96,7 @@ describe.each(availableBackends())('with the queue in %s', (kind) => {
       const queue = backend.openQueue(syncQueueName)
       const enqueue = createEnqueue(await open('producer'))
       const userId = randomUUID()
-      const wait = { attempt: 0, since: 1, slot: { at: 1, generation: 1 } }
-      const resync = describeJob('sync-user', { ...job(userId), cause: 'resync', wait })
+      const resync = describeJob('sync-user', { ...job(userId), cause: 'resync' })
       await queue.add(resync.name, resync.data, { ...resync.opts, ...(delay ? { delay } : {}) })
       const others = Array.from({ length: 3 }, () => ({ ...job(), cause: 'resync' as const }))
       await enqueue(others)

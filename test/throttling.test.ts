@@ -97,8 +97,7 @@ describe.each(availableBackends())('with the queue in %s', (backend) => {
     const queue = context.backend.openQueue('sync')
     await queue.drain()
     const userId = await userOf(world, person)
-    const wait = { attempt: 0, since: Date.now() - 3_600_001 }
-    const { name, data, opts } = jobFor(world, userId, { wait })
+    const { name, data, opts } = jobFor(world, userId)
     const fault = simulator.faults.next({
       on: { path: /\$batch/ },
       status: 429,
@@ -109,8 +108,9 @@ describe.each(availableBackends())('with the queue in %s', (backend) => {
     const events = context.backend.openEvents('sync')
     events.on('failed', () => failed.resolve())
     await events.waitUntilReady()
-    await startWorkers()
     const job = await queue.add(name, data, opts)
+    await job.updateProgress({ attempt: 0, cause: 'login', since: Date.now() - 3_600_001 })
+    await startWorkers()
     await failed.promise
     fault.clear()
     const [stored] = await queue.getFailed()

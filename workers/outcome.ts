@@ -1,6 +1,6 @@
 import { DelayedError, UnrecoverableError } from 'bullmq'
 import { Throttled, toSyncError, type ErrorCode } from '../src/errors.ts'
-import type { JobWait, SyncUserJob } from '../src/queue/catalogue.ts'
+import { parseJobWait, type JobWait, type SyncUserJob } from '../src/queue/catalogue.ts'
 
 /** What the queue does with a job that ended in an error. */
 export type Decision =
@@ -38,15 +38,23 @@ export const decisions: Record<ErrorCode, Decision> = {
 export type DelayableJob = {
   data: SyncUserJob
   attemptsMade: number
+  /** As BullMQ has it: see {@link parseJobWait}. */
+  progress: unknown
   /** The data as the queue has it by now: a sign-in may have taken the job over since it began. */
   readData: () => Promise<SyncUserJob | undefined>
-  updateData: (data: SyncUserJob) => Promise<void>
+  updateProgress: (progress: JobWait) => Promise<void>
   moveToDelayed: (timestamp: number, token?: string) => Promise<void>
+  /** Ends the delay, with a sign-in's priority. */
+  comeForward: () => Promise<void>
 }
 
-/** The wait of this attempt; that of an earlier one, or from before the job was replayed, is over. */
-export function waitOf(job: Pick<DelayableJob, 'data' | 'attemptsMade'>): JobWait | undefined {
-  return job.data.wait?.attempt === job.attemptsMade ? job.data.wait : undefined
+/**
+ * The wait of this attempt; that of an earlier one, or from before the job was replayed, is over. So is that of a resync
+ * whose job a sign-in has taken over: it had a resync's turn.
+ */
+export function waitOf(job: Pick<DelayableJob, 'data' | 'attemptsMade' | 'progress'>): JobWait | undefined {
+  const wait = parseJobWait(job.progress)
+  return wait?.attempt === job.attemptsMade && wait.cause === job.data.cause ? wait : undefined
 }
 
 /**
@@ -60,6 +68,12 @@ export async function toJobError(
 ): Promise<Error> {
   const error = toSyncError(thrown)
   const decision = decisions[error.code]
+  const isForGood = decision === 'fail' && error.code !== 'throttled_too_long'
+  if (!isForGood && (await isTakenOver(job))) {
+    // It isn't a resync any more, so it neither waits for a resync's turn nor for a resync's next attempt.
+    await job.moveToDelayed(Date.now() + 1, token)
+    return new DelayedError()
+  }
   if (decision === 'delay' && error instanceof Throttled) {
     await delayJob(job, token, error)
     return new DelayedError()
@@ -68,19 +82,28 @@ export async function toJobError(
   return decision === 'fail' ? new UnrecoverableError(message) : new Error(message)
 }
 
+/** Whether a sign-in has made a resync's job its own. A queue that can't say so takes nothing else either. */
+async function isTakenOver(job: DelayableJob): Promise<boolean> {
+  if (job.data.cause !== 'resync') return false
+  const data = await job.readData().catch(() => undefined)
+  return data !== undefined && data.cause !== 'resync'
+}
+
 /**
- * The turn stands in the job's data, so that any worker can show it. A job that has become a sign-in's meanwhile was
- * promised a resync's turn: it comes back at once and asks for its own.
+ * The turn is kept with the job, so that any worker can show it. Whoever takes the job over looks for its delay after
+ * having said so, hence the second look here after the delay: one of the two sees the other.
  */
 async function delayJob(job: DelayableJob, token: string | undefined, error: Throttled): Promise<void> {
   const now = Date.now()
-  const data = (await job.readData()) ?? job.data
-  const isTakenOver = data.cause !== job.data.cause
-  const { since = now } = (isTakenOver ? undefined : waitOf(job)) ?? {}
-  const slot = isTakenOver ? undefined : error.slot
-  await job.updateData({
-    ...data,
-    wait: { attempt: job.attemptsMade, since, ...(slot === undefined ? {} : { slot }) },
+  const { slot } = error
+  const { since = now } = waitOf(job) ?? {}
+  await job.updateProgress({
+    attempt: job.attemptsMade,
+    cause: job.data.cause,
+    since,
+    ...(slot === undefined ? {} : { slot }),
   })
-  await job.moveToDelayed(now + (isTakenOver ? 1 : error.retryAfterMs), token)
+  await job.moveToDelayed(now + error.retryAfterMs, token)
+  // The job is the queue's by now, so a failure costs the sign-in its place and nothing else.
+  if (await isTakenOver(job)) await job.comeForward().catch(() => undefined)
 }

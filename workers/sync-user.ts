@@ -1,6 +1,7 @@
 import { DelayedError, UnrecoverableError, type Job } from 'bullmq'
 import type { Log } from '../src/log.ts'
 import { toSyncError } from '../src/errors.ts'
+import { comeForward } from '../src/queue/ahead.ts'
 import type { SyncProcessor, SyncQueue, SyncUserResult } from '../src/queue/backend.ts'
 import { parseSyncUserJob, type SyncUserJob } from '../src/queue/catalogue.ts'
 import { syncUser, type SyncParts } from '../src/sync.ts'
@@ -41,13 +42,23 @@ export function createSyncUserProcessor(
   }
 }
 
-function delayable(queue: Pick<SyncQueue, 'getJob'>, job: Job<SyncUserJob, SyncUserResult>): DelayableJob {
+/** The job as its worker holds it, beside what the queue has of it by now. */
+export function delayable(
+  queue: Pick<SyncQueue, 'getJob'>,
+  job: Job<SyncUserJob, SyncUserResult>,
+): DelayableJob {
+  const asStored = async () => (job.id === undefined ? undefined : await queue.getJob(job.id))
   return {
     data: job.data,
     attemptsMade: job.attemptsMade,
-    readData: async () => (job.id === undefined ? undefined : (await queue.getJob(job.id))?.data),
-    updateData: async (data) => await job.updateData(data),
+    progress: job.progress,
+    readData: async () => (await asStored())?.data,
+    updateProgress: async (progress) => await job.updateProgress(progress),
     moveToDelayed: async (timestamp, token) => await job.moveToDelayed(timestamp, token),
+    comeForward: async () => {
+      const stored = await asStored()
+      if (stored) await comeForward(stored)
+    },
   }
 }
 

@@ -13,19 +13,30 @@ const syncUser = z.strictObject({
   cause: z.enum(runCauses),
   loginEventId: z.uuid().optional(),
   resyncId: z.uuid().optional(),
-  /** A job that waits for its turn at Graph; of that attempt only. */
-  wait: z
-    .strictObject({
-      attempt: z.int(),
-      /** When the attempt began to wait, in milliseconds since 1970 by a worker's clock. */
-      since: z.number(),
-      /** The turn that the tenant's budget has promised. */
-      slot: z.strictObject({ at: z.number(), generation: z.int() }).optional(),
-    })
-    .optional(),
 })
 
 export type SyncUserJob = z.output<typeof syncUser>
+
+/**
+ * How far a job is that waits for its turn at Graph. It is kept as the job's progress, beside the data: that is for those
+ * who enqueue, this for the worker, so that neither overwrites what the other says meanwhile.
+ */
+const jobWait = z.strictObject({
+  /** Whose wait it is: that attempt's only, and of the cause that the job had then. */
+  attempt: z.int(),
+  cause: z.enum(runCauses),
+  /** When it began, in milliseconds since 1970 by a worker's clock. */
+  since: z.number(),
+  /** The turn that the tenant's budget has promised. */
+  slot: z.strictObject({ at: z.number(), generation: z.int() }).optional(),
+})
+
+export type JobWait = z.output<typeof jobWait>
+
+/** What is no wait, as before the first one, is undefined. */
+export function parseJobWait(progress: unknown): JobWait | undefined {
+  return jobWait.safeParse(progress).data
+}
 
 const day = 86_400
 
@@ -41,13 +52,18 @@ export const catalogue = {
     /** Exponential with full jitter: between 0 and 2 s, 4 s, 8 s, 16 s. What takes longer to mend the relay brings back. */
     backoff: { type: 'exponential', delay: 2000, jitter: 1 },
     retention: { completedSeconds: day, failedSeconds: 14 * day },
-    /** One job a user at a time; an event during a run makes exactly one more run. */
+    /** One job a user at a time. */
     deduplicationKey: (job: SyncUserJob) => job.userId,
+    /**
+     * An event during a run makes exactly one more run, the last event's. A resync that meets a run has what it wants, and
+     * must not take the place of a sign-in that waits for the run's end.
+     */
+    oneMoreRun: (job: SyncUserJob) => job.cause !== 'resync',
   },
 } as const
 
 /** BullMQ takes jobs without a priority first, so that nobody who signs in waits behind a resync. */
-export function priorityOf(job: SyncUserJob): number {
+export function priorityOf(job: Pick<SyncUserJob, 'cause'>): number {
   return job.cause === 'resync' ? 10 : 0
 }
 
@@ -69,12 +85,10 @@ export function describeJob(name: JobName, payload: SyncUserJob): QueuedJob {
       removeOnComplete: { age: kind.retention.completedSeconds },
       removeOnFail: { age: kind.retention.failedSeconds },
       priority: priorityOf(payload),
-      deduplication: { id: kind.deduplicationKey(payload), keepLastIfActive: true },
+      deduplication: { id: kind.deduplicationKey(payload), keepLastIfActive: kind.oneMoreRun(payload) },
     },
   }
 }
-
-export type JobWait = NonNullable<SyncUserJob['wait']>
 
 /** @throws {SyncError} `invalid_job`, naming the fields that don't fit. */
 export function parseSyncUserJob(data: unknown): SyncUserJob {
