@@ -59,7 +59,7 @@ describe.each(availableBackends())('with the queue in %s', (backend) => {
   test('who waits for a turn waits in the queue, once, and spends no attempt', async () => {
     const world = await open({ backend, environment: { GRAPH_UNITS_PER_10S: '100' } })
     const { context, startWorkers } = world
-    await context.budget.pause('high', new Throttled(1000, 'the budget begins with a pause'))
+    await context.budget.pause('high', new Throttled(3000, 'the budget begins with a pause'))
     await startWorkers({ concurrency: 2 })
     const people = Array.from({ length: 12 }, () => personIn(1))
     await Promise.all(people.map((person) => login(person)))

@@ -4,14 +4,12 @@ import { toSyncError } from '../src/errors.ts'
 import { comeForward } from '../src/queue/ahead.ts'
 import type { SyncProcessor, SyncQueue, SyncUserResult } from '../src/queue/backend.ts'
 import { parseSyncUserJob, type SyncUserJob } from '../src/queue/catalogue.ts'
+import { handReplayOver, type HandingQueue } from '../src/queue/replay.ts'
 import { syncUser, type SyncParts } from '../src/sync.ts'
 import { decisions, toJobError, waitOf, type DelayableJob } from './outcome.ts'
 
 /** Runs `sync-user` jobs: one log line a job at its end, an error once, at the attempt after which none follows. */
-export function createSyncUserProcessor(
-  parts: SyncParts & { queue: Pick<SyncQueue, 'getJob'> },
-  log: Log,
-): SyncProcessor {
+export function createSyncUserProcessor(parts: SyncParts & { queue: HandingQueue }, log: Log): SyncProcessor {
   return async (job, token, signal) => {
     const begun = performance.now()
     const facts = () => ({
@@ -22,6 +20,11 @@ export function createSyncUserProcessor(
     })
     try {
       const payload = parseSyncUserJob(job.data)
+      const jobId = await handReplayOver(parts.queue, job, payload, token)
+      if (jobId !== undefined) {
+        log.info({ ...facts(), by: jobId }, 'replayed job handed over')
+        throw new DelayedError()
+      }
       const wait = waitOf(job)
       const { run, outcome, counts, deletions, error } = await syncUser(parts, payload, {
         signal,
@@ -35,6 +38,7 @@ export function createSyncUserProcessor(
       )
       return { userId: run.userId, runId: run.id, outcome, startedAt: run.startedAt }
     } catch (thrown) {
+      if (thrown instanceof DelayedError) throw thrown
       const jobError = await toJobError(thrown, delayable(parts.queue, job), token)
       logFailure(log, job, facts(), thrown, jobError)
       throw jobError

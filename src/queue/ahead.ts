@@ -12,7 +12,7 @@ const notBegun = new Set(['waiting', 'prioritized', 'delayed', 'paused'])
  * wait, it waits as the sign-in's.
  */
 export async function moveAhead(
-  queue: SyncQueue,
+  queue: Pick<SyncQueue, 'getJob'>,
   asked: readonly SyncUserJob[],
   added: readonly { id?: string | undefined }[],
 ): Promise<void> {
@@ -28,7 +28,7 @@ export async function moveAhead(
  * No worker writes a job's data, so whoever runs it finds this: either it reads the data after this was written, or it had
  * delayed the job before, which is then seen here.
  */
-async function moveOne(queue: SyncQueue, id: string, payload: SyncUserJob): Promise<void> {
+async function moveOne(queue: Pick<SyncQueue, 'getJob'>, id: string, payload: SyncUserJob): Promise<void> {
   const job = await queue.getJob(id)
   if (job?.data.cause !== 'resync') return
   const state = await job.getState()
