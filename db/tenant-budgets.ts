@@ -18,8 +18,16 @@ export type BudgetRules = {
   burstMs: number
   /** Milliseconds after its moment until which a slot is good. */
   slotLifeMs: number
+  /** Milliseconds before its moment from which on a slot is good: as much as the clocks that wait for it may differ. */
+  earlyMs: number
   /** Milliseconds in which a pace of 0 would grow back to 1. */
   recoverMs: number
+  /** Milliseconds by which what one read has cost moves the slots at the most. */
+  settleMs: number
+  /** Milliseconds from now, or from the end of a pause, within which slots are promised to each lane. */
+  aheadMs: { high: number; low: number }
+  /** Milliseconds that a pause can last. */
+  pauseMs: number
 }
 
 export type SlotRequest = {
@@ -48,6 +56,8 @@ export async function registerBudget(db: Database, { clientId, tenantId }: Budge
  * - A `high` request begins at `high_at`, whatever `low` was promised there. What it takes is `owed`: so many units of
  *   `low` slots, when they are shown, are given up for new ones at the end.
  * - `pace` is the share of the rate that is used; it grows back with time.
+ * - Where a lane is full as far ahead as slots are promised, the slot that comes back is void: the lane is looked at anew
+ *   when its time comes.
  *
  * Nothing waits for the disk: a crashed server forgets promises, never a membership. Undefined where the budget isn't
  * registered, or not any more.
@@ -63,26 +73,30 @@ export async function promiseSlot(
   const [row] = await sql<{ waitMs: number; at: number; generation: number; now: string }[]>`
     with budget as materialized (${lockedBudget(db, key, rules)}
     ), asked as (
-      select *, ${units}::float8 * unit_ms as need,
+      select *, ${units}::float8 * unit_ms as need, ${slot?.at ?? 0}::float8 as shown_at,
         ${slot !== undefined} and generation = ${slot?.generation ?? 0} and (${high} or owed <= 0)
           and now_ms <= ${slot?.at ?? 0}::float8 + ${rules.slotLifeMs}::float8 as kept,
-        greatest(case when ${high} then high_at else low_at end, now_ms) as starts
+        greatest(case when ${high} then high_at else low_at end, now_ms) as starts,
+        case when ${high} then high_end else low_end end as lane_end
       from budget
     ), found as (
-      select *, case when kept then now_ms else greatest(now_ms, starts + need - ${rules.burstMs}::float8) end as at,
+      select *, not kept and starts + need > lane_end as beyond,
+        case when kept and shown_at > now_ms + ${rules.earlyMs}::float8 then shown_at when kept then now_ms
+          else greatest(now_ms, least(starts, lane_end) + need - ${rules.burstMs}::float8) end as at,
         case when not ${high} then 0 else greatest(0, least(low_at, starts + need) - starts) / unit_ms end as taken
       from asked
     ), written as (
       update tenant_budgets b set
-        high_at = case when ${high} then f.starts + f.need else b.high_at end,
-        low_at = greatest(f.low_at, f.starts + f.need),
-        owed = case when f.low_at <= f.now_ms then 0
+        high_at = case when ${high} and not f.beyond then f.starts + f.need else f.high_at end,
+        low_at = case when f.beyond then f.low_at else greatest(f.low_at, f.starts + f.need) end,
+        owed = case when f.low_at <= f.now_ms then 0 when f.beyond then f.owed
           when ${high} then f.owed + f.taken
-          when ${slot !== undefined} then greatest(0, f.owed - ${units}::float8) else f.owed end
+          when ${slot !== undefined} then greatest(0, f.owed - ${units}::float8) else f.owed end,
+        ${righted(db)}
       from found f
       where b.client_id = ${key.clientId} and b.tenant_id = ${key.tenantId} and not f.kept
     )
-    select at - now_ms as "waitMs", at, generation,
+    select at - now_ms as "waitMs", at, case when beyond then -1 else generation end as generation,
       to_char(now_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as now,
       set_config('synchronous_commit', 'off', true)
     from found`
@@ -105,10 +119,11 @@ export async function settleUnits(
     with budget as materialized (${lockedBudget(db, key, rules)})
     update tenant_budgets b set
       high_at = case when ${used.priority === 'high'}
-        then greatest(l.high_at, l.now_ms) + ${used.units}::float8 * l.unit_ms else l.high_at end,
-      low_at = greatest(l.low_at, l.now_ms) + ${used.units}::float8 * l.unit_ms,
-      pace = least(l.pace_now, ${used.pace}::float8), paced_at = l.now_ms
-    from budget l where b.client_id = ${key.clientId} and b.tenant_id = ${key.tenantId}`
+        then least(greatest(f.high_at, f.now_ms) + f.moved, f.high_end) else f.high_at end,
+      low_at = least(greatest(f.low_at, f.now_ms) + f.moved, f.low_end),
+      ${righted(db, sql`least(f.pace_now, ${used.pace}::float8)`)}
+    from (select *, least(${used.units}::float8 * unit_ms, ${rules.settleMs}::float8) as moved from budget) f
+    where b.client_id = ${key.clientId} and b.tenant_id = ${key.tenantId}`
 }
 
 export type PauseRules = {
@@ -151,7 +166,7 @@ export async function pauseBudget(
         high_at = f.until_ms + ${rules.burstMs}::float8, low_at = f.until_ms + ${rules.burstMs}::float8,
         pace = case when f.paused then f.pace_now else f.pace_now * ${rules.slowTo}::float8 end, paced_at = f.now_ms
       from found f
-      where b.client_id = ${key.clientId} and b.tenant_id = ${key.tenantId} and f.until_ms > b.paused_until
+      where b.client_id = ${key.clientId} and b.tenant_id = ${key.tenantId} and f.until_ms > f.paused_until
     )
     select until_ms - now_ms as "leftMs" from found`
   return Math.ceil(row?.leftMs ?? 0)
@@ -182,21 +197,50 @@ export async function findBudget(
   return row
 }
 
-/** The row, locked, with the time as of the lock, the pace by now and what a unit takes at it. Pace never ends at 0. */
+/** What every write of the row stores: what a clock that was put back has made void, and the pace as of now. */
+function righted(db: Database, pace = db.$client`f.pace_now`) {
+  return db.$client`generation = f.generation, paused_until = f.paused_until, pace = ${pace}, paced_at = f.now_ms`
+}
+
+/** Milliseconds by which a stored time may be ahead of what is possible before the clock is taken to have been put back. */
+const clockSlackMs = 5000
+
+/**
+ * The row, locked, with the time as of the lock, the pace by now and what a unit takes at it (pace never ends at 0), and
+ * where either lane ends at the latest.
+ *
+ * The database's clock may have been ahead and put right. A row that was written later than now shows by how much, and
+ * its times move back with the clock; whatever is further ahead than the rules allow is void. In both cases so are the
+ * slots that were promised by that clock.
+ */
 function lockedBudget(db: Database, { clientId, tenantId }: BudgetKey, rules: BudgetRules) {
   return db.$client`
-    select paced.*, 10000 / (${rules.unitsPer10s}::float8 * pace_now) as unit_ms
+    select now_at, now_ms, until_ms as paused_until, high_end, low_end, owed, pauses, pace_now,
+      case when high_odd then now_ms else high_at - back end as high_at,
+      case when low_odd then now_ms else low_at - back end as low_at,
+      generation + (back > 0 or pause_odd or high_odd or low_odd)::int as generation,
+      10000 / (${rules.unitsPer10s}::float8 * pace_now) as unit_ms
     from (
-      select timed.*,
-        greatest(0.05, least(1, pace + greatest(0, now_ms - paced_at) / ${rules.recoverMs}::float8)) as pace_now
+      select locked.*, clock_timestamp() as now_at
       from (
-        select clocked.*, extract(epoch from now_at)::float8 * 1000 as now_ms
-        from (
-          select locked.*, clock_timestamp() as now_at
-          from (
-            select * from tenant_budgets where client_id = ${clientId} and tenant_id = ${tenantId} for update
-          ) locked offset 0
-        ) clocked
-      ) timed
-    ) paced`
+        select * from tenant_budgets where client_id = ${clientId} and tenant_id = ${tenantId} for update
+      ) locked offset 0
+    ) clocked
+    cross join lateral (select extract(epoch from now_at)::float8 * 1000 as now_ms) timed
+    cross join lateral (
+      select case when paced_at > now_ms + ${clockSlackMs}::float8 then paced_at - now_ms else 0 end as back,
+        greatest(0.05, least(1, pace + greatest(0, now_ms - paced_at) / ${rules.recoverMs}::float8)) as pace_now
+    ) turned
+    cross join lateral (
+      select paused_until - back > now_ms + ${rules.pauseMs + clockSlackMs}::float8 as pause_odd
+    ) paused
+    cross join lateral (select case when pause_odd then 0 else paused_until - back end as until_ms) until
+    cross join lateral (
+      select greatest(now_ms, until_ms) + ${rules.aheadMs.high}::float8 as high_end,
+        greatest(now_ms, until_ms) + ${rules.aheadMs.low}::float8 as low_end
+    ) ended
+    cross join lateral (
+      select high_at - back > high_end + ${clockSlackMs}::float8 as high_odd,
+        low_at - back > low_end + ${clockSlackMs}::float8 as low_odd
+    ) odd`
 }

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { beforeEach, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import {
   findBudget,
   pauseBudget,
@@ -10,34 +10,9 @@ import {
 } from '../db/tenant-budgets.ts'
 import { createTenantBudget } from '../src/graph/throttle.ts'
 import { Throttled } from '../src/errors.ts'
-import { givenDatabase } from './support/database.ts'
+import { givenBudget, key, pauses, rules } from './support/budget.ts'
 
-const given = givenDatabase()
-const key = { clientId: 'client', tenantId: 'tenant' }
-
-/** A unit a second: beside that, the time a statement takes is nothing. */
-const rules = { unitsPer10s: 10, burstMs: 2000, slotLifeMs: 500, recoverMs: 1e12 }
-const pauses = { floorMs: 1000, capMs: 8000, forgetMs: 60_000, slowTo: 0.5 }
-
-async function ask(priority: 'high' | 'low', units = 1, slot?: Slot, slower = rules) {
-  const promised = await promiseSlot(given.db, key, slower, { priority, units, slot })
-  if (!promised) throw new Error('the budget is registered before each test')
-  return promised
-}
-
-/** Seconds, rounded: when it is told to come. */
-const secondsFor = async (...asked: Parameters<typeof ask>) => Math.round((await ask(...asked)).waitMs / 1000)
-
-/** Lets the tenant's time pass: everything that is remembered is so much longer ago. */
-const pass = async (ms: number) => {
-  await given.db.$client`update tenant_budgets set high_at = high_at - ${ms}, low_at = low_at - ${ms},
-    paced_at = paced_at - ${ms}, paused_until = paused_until - ${ms}`
-}
-
-beforeEach(async () => {
-  await given.db.$client`delete from tenant_budgets`
-  await registerBudget(given.db, key)
-})
+const { given, ask, secondsFor, pass } = givenBudget()
 
 test('a quiet tenant has a burst at once, and after that a turn a unit', async () => {
   const waits = []
@@ -70,6 +45,39 @@ test('a slot that is long past is void, so that workers which were away do not a
   expect(await secondsFor('high', 1, late)).toBe(32)
 })
 
+test('a slot that is shown before its moment is kept, and waits for the rest', async () => {
+  await ask('high', 2)
+  const { slot, waitMs } = await ask('high', 4)
+  await pass(waitMs - 2000)
+  const moved = { ...slot, at: slot.at - (waitMs - 2000) }
+  const early = await ask('high', 4, moved)
+  expect(Math.round(early.waitMs / 1000)).toBe(2)
+  expect(early.slot).toEqual(moved)
+  // Nothing was promised twice.
+  expect(await secondsFor('high', 1)).toBe(3)
+  await pass(early.waitMs)
+  const due = { ...slot, at: moved.at - early.waitMs }
+  expect(await ask('high', 4, due)).toMatchObject({ waitMs: 0 })
+})
+
+test('slots that are all shown at once, long before their moments, give no more than the burst', async () => {
+  const slots: Slot[] = []
+  for (let turn = 0; turn < 20; turn += 1) slots.push((await ask('high', 1)).slot)
+  let granted = 0
+  for (const slot of slots.slice(2)) if ((await ask('high', 1, slot)).waitMs === 0) granted += 1
+  expect(granted).toBeLessThanOrEqual(1)
+})
+
+test('a lane that is full as far ahead as slots are promised is looked at anew when that time has come', async () => {
+  await ask('high', 600)
+  const full = await ask('high', 1)
+  expect(Math.round(full.waitMs / 1000)).toBe(599)
+  for (let turn = 0; turn < 5; turn += 1) expect(await secondsFor('high', 1)).toBe(599)
+  await pass(full.waitMs)
+  expect(await secondsFor('high', 1, { ...full.slot, at: Date.now() })).toBe(0)
+  expect(await secondsFor('high', 1)).toBe(1)
+})
+
 test('a sign-in takes the turn of a resync, which then comes at the end', async () => {
   await ask('low', 2)
   const first = await ask('low', 1)
@@ -100,6 +108,12 @@ test('what a resync cost does not hold up sign-ins', async () => {
   await settleUnits(given.db, key, rules, { units: 50, priority: 'low', pace: 1 })
   expect(await secondsFor('high', 1)).toBe(0)
   expect(await secondsFor('low', 1)).toBeGreaterThan(40)
+})
+
+test('no read, whatever Graph says that it cost, moves the turns by more than a bound', async () => {
+  const bounded = { ...rules, settleMs: 20_000 }
+  await settleUnits(given.db, key, bounded, { units: 999_999, priority: 'high', pace: 1 })
+  expect(await secondsFor('high', 1, undefined, bounded)).toBe(19)
 })
 
 test('near the limit turns come slower, and faster again with time', async () => {

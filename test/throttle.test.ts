@@ -39,6 +39,10 @@ test('an answer costs what its header says, and one unit where it says nothing o
     expect(usageOf(answer({ 'x-ms-resource-unit': told })).units).toBe(1)
 })
 
+test('no answer costs more than Graph charges for anything', () => {
+  for (const told of ['11', '999999']) expect(usageOf(answer({ 'x-ms-resource-unit': told })).units).toBe(10)
+})
+
 test('each request of a batch is counted on its own, and the fullest limit is the one that counts', () => {
   const responses = [
     {

@@ -18,7 +18,16 @@ import type { GraphUsage } from './usage.ts'
 /** What a read costs as far as one knows beforehand: `/me` and the first page of groups, a unit each. */
 export const unitsOfRead = 2
 
-const rules: Omit<BudgetRules, 'unitsPer10s'> = { burstMs: 500, slotLifeMs: 4000, recoverMs: 60_000 }
+/** A sign-in's attempt may wait for an hour, and no answer asks for a longer pause. A large resync takes most of a day. */
+const rules: Omit<BudgetRules, 'unitsPer10s'> = {
+  burstMs: 500,
+  slotLifeMs: 4000,
+  earlyMs: 50,
+  recoverMs: 60_000,
+  settleMs: 30_000,
+  aheadMs: { high: 3_600_000, low: 86_400_000 },
+  pauseMs: 3_600_000,
+}
 
 const pauseRules: PauseRules = { floorMs: 1000, capMs: 300_000, forgetMs: 60_000, slowTo: 0.5 }
 

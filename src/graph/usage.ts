@@ -9,13 +9,22 @@ export type GraphUsage = {
   limitShare: number | undefined
 }
 
+/**
+ * The dearest request costs 5 units, and one that expands or is batched is no multiple of it. A number beyond is a mistake
+ * of somebody's, and must not stop the tenant.
+ */
+const mostUnits = 10
+
 /** Pure. Each request of a batch is counted on its own; where Graph tells no number it is one, the least there is. */
 export function usageOf(answer: Answer): GraphUsage {
   const batch = batchAnswer.safeParse(answer.json)
   const told = batch.success
     ? batch.data.responses.map(({ headers }) => new Headers(headers ?? {}))
     : [answer.headers]
-  const units = told.reduce((sum, headers) => sum + (positive(headers.get('x-ms-resource-unit')) ?? 1), 0)
+  const units = told.reduce(
+    (sum, headers) => sum + Math.min(positive(headers.get('x-ms-resource-unit')) ?? 1, mostUnits),
+    0,
+  )
   return [answer.headers, ...told].reduce<GraphUsage>(
     (usage, headers) =>
       addUsage(usage, { units: 0, limitShare: positive(headers.get('x-ms-throttle-limit-percentage')) }),
