@@ -1,4 +1,5 @@
 import type { Database } from './client.ts'
+import { isNewer } from './snapshot-order.ts'
 import type { Run } from './sync-runs.ts'
 
 /** What a group is called and what kind it is. Null = not known. */
@@ -80,7 +81,7 @@ export async function touchUnchanged(
       update users set snapshot_at = ${beganAt}, last_synced_at = clock_timestamp(), sync_state = 'synced',
         hidden_read = ${read.hidden}
       where id = ${userId} and tenant_id = ${tenantId} and membership_digest = ${read.digest}
-        and (snapshot_at is null or snapshot_at <= ${beganAt}::timestamptz)
+        and not ${isNewer(db, beganAt)}
       returning id
     ), recorded as (
       insert into sync_runs (id, user_id, source, cause, resync_id, started_at, outcome, graph_request_id, remote_count)
@@ -88,7 +89,7 @@ export async function touchUnchanged(
         ${run.startedAt}::timestamptz, case when t.id is null then 'stale' else 'unchanged' end,
         ${run.graphRequestId ?? null}, ${read.remote}
       from person p left join touched t on true
-      where t.id is not null or p.snapshot_at > ${beganAt}::timestamptz
+      where t.id is not null or ${isNewer(db, beganAt)}
       returning outcome, set_config('synchronous_commit', 'off', true)
     )
     select coalesce(r.outcome, 'changed') as outcome from person left join recorded r on true`
@@ -198,7 +199,7 @@ export async function applyWrites(
       where id = ${userId} and tenant_id = ${tenantId}
         and snapshot_at is not distinct from ${basis.snapshotAt}::timestamptz
         and membership_digest is not distinct from ${basis.digest}
-        and (snapshot_at is null or snapshot_at <= ${beganAt}::timestamptz)
+        and not ${isNewer(db, beganAt)}
       for no key update
     ), known as materialized (
       select g.id, g.deleted_at from person cross join groups g

@@ -120,6 +120,31 @@ test('a plan made from what a newer read has left is not carried out', async () 
   expect(await changesOf(db, user)).toHaveLength(1)
 })
 
+test.for([
+  ['finds what was stored', 0, 'unchanged'],
+  ['finds that a group is gone', 1, 'applied'],
+] as const)(
+  'a read that %s applies where the stored one is of a time to come, told by a clock that was put right',
+  async ([, gone, outcome]) => {
+    const user = await insertUser(db)
+    const groups = [remoteGroup(), remoteGroup()]
+    await sync(db, user, groups)
+    await db.$client`update users set snapshot_at = clock_timestamp() + interval '2 hours' where id = ${user.userId}`
+    const beganAt = nextMoment()
+    expect(await sync(db, user, groups.slice(gone), { beganAt })).toMatchObject({ outcome })
+    expect(await groupsOf(db, user)).toHaveLength(2 - gone)
+    const older = '2026-05-01T07:00:00Z'
+    expect(await sync(db, user, [], { beganAt: older })).toMatchObject({ outcome: 'stale' })
+  },
+)
+
+test('a read that began before one of just now is stale, though the clocks differ by a moment', async () => {
+  const user = await insertUser(db)
+  await sync(db, user, [remoteGroup()])
+  await db.$client`update users set snapshot_at = clock_timestamp() + interval '3 seconds' where id = ${user.userId}`
+  expect(await sync(db, user, [])).toMatchObject({ outcome: 'stale' })
+})
+
 test('a plan that waits while a newer snapshot is applied ends as stale', async () => {
   const user = await insertUser(db)
   const [older, newer] = [nextMoment(), nextMoment()]
