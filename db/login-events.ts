@@ -115,28 +115,51 @@ export type LostEventRules = {
 }
 
 /**
- * Login events the queue doesn't have: never enqueued (it was out of reach, or the producer died); or of the last day,
- * enqueued, and followed by no run (the queue lost it) or only by runs that failed for a while. Oldest first. Enqueueing
- * one too many is harmless.
+ * Login events that the queue never took: it was out of reach, or the producer died. Oldest first. An index has these, so
+ * one may look often.
+ */
+export async function listUnqueuedLoginEvents(
+  db: Database,
+  { notEnqueuedAfter, limit }: Pick<LostEventRules, 'notEnqueuedAfter' | 'limit'>,
+): Promise<StoredLoginEvent[]> {
+  return await db.$client<StoredLoginEvent[]>`
+    select id as "eventId", user_id as "userId", tenant_id as "tenantId", source, received_at as "receivedAt"
+    from login_events
+    where enqueued_at is null and received_at < now() - ${notEnqueuedAfter} * interval '1 second'
+    order by received_at
+    limit ${limit}`
+}
+
+/** Any number, as long as no other advisory lock of ours has it. */
+const lookLock = 6_201_207
+
+/**
+ * Login events the queue doesn't have: those of {@link listUnqueuedLoginEvents}; and of the last day, those enqueued and
+ * followed by no run (the queue lost it) or only by runs that failed for a while. Oldest first. Enqueueing one too many is
+ * harmless. It compares all of a day's sign-ins with their runs, so one looks at a time: another finds nothing meanwhile.
  */
 export async function listLostLoginEvents(db: Database, rules: LostEventRules): Promise<StoredLoginEvent[]> {
-  const sql = db.$client
-  return await sql<StoredLoginEvent[]>`
-    select e.id as "eventId", e.user_id as "userId", e.tenant_id as "tenantId", e.source, e.received_at as "receivedAt"
-    from login_events e
-    where e.enqueued_at is null and e.received_at < now() - ${rules.notEnqueuedAfter} * interval '1 second'
-    union all
-    select e.id, e.user_id, e.tenant_id, e.source, e.received_at
-    from login_events e
-    where e.enqueued_at < now() - ${rules.notRunAfter} * interval '1 second'
-      and e.received_at > now() - interval '1 day'
-      and not exists (
-        select from sync_runs r
-        where r.user_id = e.user_id and r.started_at >= e.received_at
-          and (r.outcome <> 'failed'
-            or r.error_code not in (select json_array_elements_text(${JSON.stringify(rules.mendable)}::text::json))))
-    order by 5
-    limit ${rules.limit}`
+  const events = await db.$client.begin<StoredLoginEvent[]>(async (sql) => {
+    const [turn] = await sql<{ mine: boolean }[]>`select pg_try_advisory_xact_lock(${lookLock}) as mine`
+    if (!turn?.mine) return []
+    return await sql<StoredLoginEvent[]>`
+      select e.id as "eventId", e.user_id as "userId", e.tenant_id as "tenantId", e.source, e.received_at as "receivedAt"
+      from login_events e
+      where e.enqueued_at is null and e.received_at < now() - ${rules.notEnqueuedAfter} * interval '1 second'
+      union all
+      select e.id, e.user_id, e.tenant_id, e.source, e.received_at
+      from login_events e
+      where e.enqueued_at < now() - ${rules.notRunAfter} * interval '1 second'
+        and e.received_at > now() - interval '1 day'
+        and not exists (
+          select from sync_runs r
+          where r.user_id = e.user_id and r.started_at >= e.received_at
+            and (r.outcome <> 'failed'
+              or r.error_code not in (select json_array_elements_text(${JSON.stringify(rules.mendable)}::text::json))))
+      order by 5
+      limit ${rules.limit}`
+  })
+  return [...events]
 }
 
 /** How many login events wait for a queue, and for how many seconds the oldest does. */

@@ -13,6 +13,7 @@ import { createLog } from '../src/log.ts'
 import type { SyncUserJob } from '../src/queue/catalogue.ts'
 import { startRelay, type Relay } from '../workers/relay.ts'
 import { createTestDatabase, type TestDatabase } from './support/database.ts'
+import { waitForWaiter } from './support/locks.ts'
 
 let database: TestDatabase
 let relay: Relay | undefined
@@ -119,6 +120,66 @@ test('an event the queue lost is found by having no run after it; one that was r
     limit: 10,
   })
   expect(found.map(({ eventId }) => eventId)).toEqual([lost.eventId])
+})
+
+/** An event that the queue took an hour ago, and that no run followed. */
+async function insertLost() {
+  const { db } = database
+  const { eventId } = await insertLoginEvent(db, event())
+  await db.$client`update login_events
+    set received_at = now() - interval '1 hour', enqueued_at = now() - interval '1 hour' where id = ${eventId}`
+  return eventId
+}
+
+test('events the queue lost are looked for at the start and then from time to time, the others at every look', async () => {
+  const { db } = database
+  const taken: (string | undefined)[] = []
+  const arrived: { count: number; resolve: () => void }[] = []
+  const enqueue = async (jobs: readonly SyncUserJob[]) => {
+    taken.push(...jobs.map(({ loginEventId }) => loginEventId))
+    for (const { count, resolve } of arrived) if (taken.length >= count) resolve()
+    return true
+  }
+  const arrival = async (count: number) =>
+    await new Promise<void>((resolve) => {
+      arrived.push({ count, resolve })
+      if (taken.length >= count) resolve()
+    })
+  const lost = await insertLost()
+  relay = startRelay(
+    { db, enqueue, log },
+    { intervalMs: 5, lostIntervalMs: 3_600_000, notEnqueuedAfter: 0, notRunAfter: 60 },
+  )
+  await arrival(1)
+  const later = await insertLost()
+  const others = []
+  for (let count = 2; count < 5; count += 1) {
+    others.push((await insertLoginEvent(db, event())).eventId)
+    await arrival(count)
+  }
+  expect(taken).toEqual([lost, ...others])
+  await relay.stop()
+  relay = startRelay({ db, enqueue, log }, { intervalMs: 5, lostIntervalMs: 5, notRunAfter: 60 })
+  await arrival(5)
+  const last = await insertLost()
+  await arrival(6)
+  expect(taken.slice(4)).toEqual([later, last])
+})
+
+test('one looks for lost events at a time', async () => {
+  const { db, url } = database
+  const lost = await insertLost()
+  const rules = { notEnqueuedAfter: 0, notRunAfter: 60, mendable: [], limit: 10 }
+  const other = openDatabase(url, { max: 1 })
+  let looking: Promise<{ eventId: string }[]> | undefined
+  await db.$client.begin(async (sql) => {
+    await sql`lock table sync_runs in access exclusive mode`
+    looking = listLostLoginEvents(other, rules)
+    await waitForWaiter(db)
+    expect(await listLostLoginEvents(db, rules)).toEqual([])
+  })
+  expect((await looking)?.map(({ eventId }) => eventId)).toEqual([lost])
+  await closeDatabase(other)
 })
 
 test('storing a login event never waits for a run that holds the user, and the labels follow', async () => {

@@ -1,13 +1,23 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Database } from '../db/client.ts'
-import { listLostLoginEvents, markEnqueued, type LostEventRules } from '../db/login-events.ts'
+import {
+  listLostLoginEvents,
+  listUnqueuedLoginEvents,
+  markEnqueued,
+  type StoredLoginEvent,
+} from '../db/login-events.ts'
 import type { Log } from '../src/log.ts'
 import type { Enqueue } from '../src/queue/enqueue.ts'
 import { decisions } from './outcome.ts'
 
 export type RelayOptions = {
-  /** Milliseconds between two looks; default 2,000. */
+  /** Milliseconds between two looks for events the queue never took; default 2,000. */
   intervalMs?: number
+  /**
+   * Milliseconds between two looks for events it took and lost, which are dearer; default 60,000. Up to half as long again,
+   * so that workers which start together don't look together.
+   */
+  lostIntervalMs?: number
   /** Seconds after which a stored event counts as not enqueued; default 5. */
   notEnqueuedAfter?: number
   /** Seconds after which an enqueued event without a run, or with failed ones only, is brought back; default 900. */
@@ -31,12 +41,17 @@ export function startRelay(
   parts: { db: Database; enqueue: Enqueue; log: Log },
   options: RelayOptions = {},
 ): Relay {
-  const { intervalMs = 2000, notEnqueuedAfter = 5, notRunAfter = 900 } = options
+  const { intervalMs = 2000, lostIntervalMs = 60_000, notEnqueuedAfter = 5, notRunAfter = 900 } = options
+  const rules = { notEnqueuedAfter, notRunAfter, limit: batch, mendable }
   const stopping = new AbortController()
   const loop = async () => {
+    let lookForLostAt = 0
     while (!stopping.signal.aborted) {
       try {
-        const full = await relayOnce(parts, { notEnqueuedAfter, notRunAfter, limit: batch, mendable })
+        const all = performance.now() >= lookForLostAt
+        const events = await (all ? listLostLoginEvents : listUnqueuedLoginEvents)(parts.db, rules)
+        const full = (await relay(parts, events)) && events.length === batch
+        if (all && !full) lookForLostAt = performance.now() + lostIntervalMs * (1 + Math.random() / 2)
         if (full) continue
       } catch (error) {
         parts.log.warn({ err: error }, 'relay of login events failed, will try again')
@@ -53,13 +68,12 @@ export function startRelay(
   }
 }
 
-/** True if there may be more at once. */
-async function relayOnce(
+/** True once the queue has the events. */
+async function relay(
   { db, enqueue, log }: { db: Database; enqueue: Enqueue; log: Log },
-  rules: LostEventRules,
+  events: readonly StoredLoginEvent[],
 ): Promise<boolean> {
-  const events = await listLostLoginEvents(db, rules)
-  if (events.length === 0) return false
+  if (events.length === 0) return true
   const jobs = events.map(({ eventId, userId, tenantId, source }) => ({
     userId,
     tenantId,
@@ -73,5 +87,5 @@ async function relayOnce(
     events.map(({ eventId }) => eventId),
   )
   log.info({ events: events.length }, 'login events relayed to the queue')
-  return events.length === rules.limit
+  return true
 }
