@@ -1,4 +1,5 @@
-import type { GroupLabels, StoredGroup } from '../../db/memberships.ts'
+import type { GroupLabels } from '../../db/group-labels.ts'
+import type { StoredGroup } from '../../db/memberships.ts'
 import type { RemoteMembership } from '../snapshot.ts'
 
 /** What Postgres has of a user and of the groups that a snapshot names. */
