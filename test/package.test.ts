@@ -59,7 +59,7 @@ test('the built command says on an older Node which one it needs, before it load
     import { registerHooks } from 'node:module'
     Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '20.20.2' } })
     registerHooks({ resolve: (name, context, next) => {
-      if (!/^(node:|file:|data:)|\\/(cli|node-version)\\.js$/.test(name)) throw new Error('loads ' + name)
+      if (!/^(node:|file:|data:)|\\/(cli|node-version|stopping)\\.js$/.test(name)) throw new Error('loads ' + name)
       return next(name, context)
     } })`)}`
   const command = path.join(home, manifest.bin['entra-group-sync'] ?? '')
