@@ -63,8 +63,21 @@ export async function refuseTokens(
   await refuse(db.$client, userId, source, old, refusal)
 }
 
+/** Entra says of a person's account that it is disabled, or gone (Entra docs: reference-error-codes). */
+const disablingReasons = ['AADSTS50057', 'AADSTS50034']
+
+/** A person whom Entra has disabled is so here too, and signed out. */
 async function refuse(sql: ISql, userId: string, source: string, old: string, refusal: TokenRefusal) {
+  const disables = disablingReasons.includes(refusal.reason)
   await sql`
+    with disabled as (
+      update users set enabled = false, disabled_by = coalesce(disabled_by, 'entra')
+      where id = ${userId} and ${disables} and exists (
+        select from delegated_tokens where user_id = ${userId} and source = ${source} and version = ${old})
+      returning id
+    ), ended as (
+      delete from sessions where user_id in (select id from disabled)
+    )
     update delegated_tokens set
       state = ${refusal.state}, reason = ${refusal.reason}, claims = ${refusal.claims ?? null}
     where user_id = ${userId} and source = ${source} and version = ${old}`

@@ -15,6 +15,8 @@ export type NewLoginEvent = {
   scopes: readonly string[]
   /** Whom the access token is for: Graph (the default), or our own API. */
   audience?: 'graph' | 'api'
+  /** Nothing follows it: its source has no group sync. */
+  settled?: boolean
 }
 
 export type StoredLoginEvent = {
@@ -62,7 +64,8 @@ async function tryInsert(
         user_principal_name = coalesce(${event.userPrincipalName}, u.user_principal_name),
         display_name = coalesce(${event.displayName}, u.display_name),
         mail = coalesce(${event.mail}, u.mail),
-        last_login_at = clock_timestamp()
+        last_login_at = clock_timestamp(),
+        enabled = u.disabled_by is distinct from 'local', disabled_by = nullif(u.disabled_by, 'entra')
       from free where u.id = free.id
       returning u.id
     ), person as (
@@ -79,14 +82,16 @@ async function tryInsert(
         scopes = excluded.scopes, audience = excluded.audience, state = 'valid', reason = null, claims = null,
         updated_at = clock_timestamp()
     )
-    insert into login_events (id, source, tenant_id, user_id)
-    select ${event.eventId}::uuid, ${event.source}, ${event.tenantId}, id from person
+    insert into login_events (id, source, tenant_id, user_id, enqueued_at)
+    select ${event.eventId}::uuid, ${event.source}, ${event.tenantId}, id,
+      case when ${event.settled ?? false} then clock_timestamp() end
+    from person
     returning user_id as "userId", received_at as "receivedAt",
       exists (select from made) or exists (select from labelled) as labelled`
   return row
 }
 
-/** What the sign-in told of the person; null leaves what is stored. */
+/** What the sign-in told of the person; null leaves what is stored. Whom Entra lets in it doesn't disable any more. */
 export async function updateUserLabels(db: Database, event: NewLoginEvent): Promise<void> {
   const sql = db.$client
   await sql`
@@ -94,7 +99,8 @@ export async function updateUserLabels(db: Database, event: NewLoginEvent): Prom
       user_principal_name = coalesce(${event.userPrincipalName}, user_principal_name),
       display_name = coalesce(${event.displayName}, display_name),
       mail = coalesce(${event.mail}, mail),
-      last_login_at = greatest(last_login_at, clock_timestamp())
+      last_login_at = greatest(last_login_at, clock_timestamp()),
+      enabled = disabled_by is distinct from 'local', disabled_by = nullif(disabled_by, 'entra')
     where tenant_id = ${event.tenantId} and object_id = ${event.objectId}`
 }
 
@@ -112,6 +118,8 @@ export type LostEventRules = {
   limit: number
   /** Error codes of runs that a later run may mend: an event with no other run after it is brought back too. */
   mendable: readonly string[]
+  /** Sources whose events are left alone. */
+  without: readonly string[]
 }
 
 /**
@@ -120,12 +128,13 @@ export type LostEventRules = {
  */
 export async function listUnqueuedLoginEvents(
   db: Database,
-  { notEnqueuedAfter, limit }: Pick<LostEventRules, 'notEnqueuedAfter' | 'limit'>,
+  { notEnqueuedAfter, without, limit }: Pick<LostEventRules, 'notEnqueuedAfter' | 'without' | 'limit'>,
 ): Promise<StoredLoginEvent[]> {
   return await db.$client<StoredLoginEvent[]>`
     select id as "eventId", user_id as "userId", tenant_id as "tenantId", source, received_at as "receivedAt"
     from login_events
     where enqueued_at is null and received_at < now() - ${notEnqueuedAfter} * interval '1 second'
+      and source not in (select json_array_elements_text(${JSON.stringify(without)}::text::json))
     order by received_at
     limit ${limit}`
 }
@@ -142,15 +151,17 @@ export async function listLostLoginEvents(db: Database, rules: LostEventRules): 
   const events = await db.$client.begin<StoredLoginEvent[]>(async (sql) => {
     const [turn] = await sql<{ mine: boolean }[]>`select pg_try_advisory_xact_lock(${lookLock}) as mine`
     if (!turn?.mine) return []
+    const left = sql`select json_array_elements_text(${JSON.stringify(rules.without)}::text::json)`
     return await sql<StoredLoginEvent[]>`
       select e.id as "eventId", e.user_id as "userId", e.tenant_id as "tenantId", e.source, e.received_at as "receivedAt"
       from login_events e
       where e.enqueued_at is null and e.received_at < now() - ${rules.notEnqueuedAfter} * interval '1 second'
+        and e.source not in (${left})
       union all
       select e.id, e.user_id, e.tenant_id, e.source, e.received_at
       from login_events e
       where e.enqueued_at < now() - ${rules.notRunAfter} * interval '1 second'
-        and e.received_at > now() - interval '1 day'
+        and e.received_at > now() - interval '1 day' and e.source not in (${left})
         and not exists (
           select from sync_runs r
           where r.user_id = e.user_id and r.started_at >= e.received_at

@@ -12,6 +12,16 @@ export type StoredGroup = GroupLabels & {
   newer: boolean
 }
 
+/** Groups with hidden membership, and groups at all with their names. */
+export type ReadReach = { hidden: boolean; groups: boolean }
+
+export type PersonLabels = {
+  displayName: string | null
+  userPrincipalName: string | null
+  mail: string | null
+  otherMails: readonly string[] | null
+}
+
 export type Read = {
   userId: string
   tenantId: string
@@ -20,13 +30,15 @@ export type Read = {
   digest: string
   /** How many groups were read. */
   remote: number
-  /** Groups with hidden membership were read too. */
-  hidden: boolean
+  /** What the token let be seen. */
+  reach: ReadReach
+  /** Labels of the person; null leaves what is stored. */
+  person?: PersonLabels | undefined
   run: Run
 }
 
 /** The state of a user's row that a plan was made from: the plan is void when it has changed. */
-export type Basis = { snapshotAt: string | null; digest: string | null; hidden: boolean }
+export type Basis = { snapshotAt: string | null; digest: string | null; reach: ReadReach }
 
 /** What a plan is made from. */
 export type Loaded = {
@@ -70,7 +82,7 @@ export async function touchUnchanged(
       select id, snapshot_at from users where id = ${userId} and tenant_id = ${tenantId}
     ), touched as (
       update users set snapshot_at = ${beganAt}, last_synced_at = clock_timestamp(), sync_state = 'synced',
-        hidden_read = ${read.hidden}
+        hidden_read = ${read.reach.hidden}, groups_read = groups_read or ${read.reach.groups}${labelling(db, read)}
       where id = ${userId} and tenant_id = ${tenantId} and membership_digest = ${read.digest}
         and not ${isNewer(db, beganAt)}
       returning id
@@ -106,13 +118,14 @@ export async function loadStored(
         except select object_id from member
       ) unknown join groups g on g.tenant_id = ${tenantId} and g.object_id = unknown.object_id
     )
-    select u.snapshot_at as "snapshotAt", u.membership_digest as digest, u.hidden_read as hidden,
+    select u.snapshot_at as "snapshotAt", u.membership_digest as digest, 
+      json_build_object('hidden', u.hidden_read, 'groups', u.groups_read) as reach,
       (select ${groupColumns(db, beganAt)} from member g) as members,
       (select ${groupColumns(db, beganAt)} from other g) as others
     from users u where u.id = ${userId} and u.tenant_id = ${tenantId}`
   if (!row) return undefined
-  const { snapshotAt, digest, hidden, members, others } = row
-  return { basis: { snapshotAt, digest, hidden }, members: groupsOf(members), others: groupsOf(others) }
+  const { snapshotAt, digest, reach, members, others } = row
+  return { basis: { snapshotAt, digest, reach }, members: groupsOf(members), others: groupsOf(others) }
 }
 
 function groupColumns(db: Database, beganAt: string) {
@@ -234,7 +247,7 @@ export async function applyWrites(
         (select count(*) from removed)::int as removed,
         exists (select from known where deleted_at is not null)
           or exists (select from written where not open) as skipped
-    ), settled as (${settleUser(db, read, held.length > 0)}
+    ), settled as (${settleUser(db, read, { held: held.length > 0, removes: writes.remove.length > 0 })}
     )
     insert into sync_runs (id, user_id, source, cause, resync_id, started_at, outcome, graph_request_id, remote_count,
       groups_created, groups_updated, added, removed, held, held_groups)
@@ -249,13 +262,28 @@ export async function applyWrites(
   return row
 }
 
-/** The user's state after a plan was carried out: where removals were held, it is not synced, and read as before. */
-function settleUser(db: Database, read: Read, held: boolean) {
+/**
+ * The user's state after a plan was carried out: where removals were held, it is not synced, and read as before. That groups
+ * were read stays known until removals without that permission are agreed to.
+ */
+function settleUser(db: Database, read: Read, { held, removes }: { held: boolean; removes: boolean }) {
   return db.$client`
     update users u set snapshot_at = ${read.beganAt},
       membership_digest = case when ${held} or done.skipped then null else ${read.digest} end,
       last_synced_at = case when ${held} then u.last_synced_at else clock_timestamp() end,
       sync_state = ${held ? 'held' : 'synced'},
-      hidden_read = case when ${held} then u.hidden_read else ${read.hidden} end
+      hidden_read = case when ${held} then u.hidden_read else ${read.reach.hidden} end,
+      groups_read = case when ${held} or not ${removes} then u.groups_read or ${read.reach.groups}
+        else ${read.reach.groups} end${labelling(db, read)}
     from ready cross join done where u.id = ready.id`
+}
+
+/** Further columns of `users` to set; nothing where nothing is told. */
+function labelling(db: Database, { person }: Read) {
+  const sql = db.$client
+  if (!person) return sql``
+  return sql`, user_principal_name = coalesce(${person.userPrincipalName}, user_principal_name),
+        display_name = coalesce(${person.displayName}, display_name), mail = coalesce(${person.mail}, mail),
+        other_mails = coalesce((select array_agg(told) from json_array_elements_text(
+          ${person.otherMails && JSON.stringify(person.otherMails)}::text::json) told), other_mails)`
 }

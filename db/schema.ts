@@ -9,24 +9,11 @@ import {
   pgTable,
   primaryKey,
   text,
-  timestamp,
   unique,
   uniqueIndex,
   uuid,
 } from 'drizzle-orm/pg-core'
-
-/** Milliseconds are kept: snapshots of one user are ordered by them. */
-const at = (name: string) => timestamp(name, { withTimezone: true, precision: 6, mode: 'string' })
-
-/** Entra app registrations people sign in through; written at start-up from the configuration. */
-export const sources = pgTable('sources', {
-  slug: text().primaryKey(),
-  name: text().notNull(),
-  tenantId: text('tenant_id').notNull(),
-  clientId: text('client_id').notNull(),
-  createdAt: at('created_at').notNull().defaultNow(),
-  updatedAt: at('updated_at').notNull().defaultNow(),
-})
+import { at } from './columns.ts'
 
 export const users = pgTable(
   'users',
@@ -37,7 +24,11 @@ export const users = pgTable(
     userPrincipalName: text('user_principal_name'),
     displayName: text('display_name'),
     mail: text(),
+    /** Further addresses of the person, as Graph tells them. */
+    otherMails: text('other_mails').array(),
     enabled: boolean().notNull().default(true),
+    /** Who disabled the person: Entra, until it lets them in again, or somebody here, until somebody here takes it back. */
+    disabledBy: text('disabled_by'),
     lastLoginAt: at('last_login_at'),
     /** When a run last ended with the memberships proven right. */
     lastSyncedAt: at('last_synced_at'),
@@ -47,7 +38,11 @@ export const users = pgTable(
     membershipDigest: text('membership_digest'),
     /** The memberships stored now were read with the permission to see groups with hidden membership. */
     hiddenRead: boolean('hidden_read').notNull().default(false),
+    /** The memberships stored now were read with a permission to read groups. */
+    groupsRead: boolean('groups_read').notNull().default(false),
     syncState: text('sync_state').notNull().default('never'),
+    /** When the person last asked for a sync. */
+    syncAskedAt: at('sync_asked_at'),
     createdAt: at('created_at').notNull().defaultNow(),
   },
   (table) => [
@@ -56,6 +51,8 @@ export const users = pgTable(
       'users_sync_state',
       sql`${table.syncState} in ('never', 'synced', 'held', 'needs_login', 'denied', 'failed')`,
     ),
+    check('users_disabled_by', sql`${table.disabledBy} in ('entra', 'local')`),
+    check('users_disabled', sql`${table.enabled} = (${table.disabledBy} is null)`),
     index('users_due').on(table.lastSyncedAt.asc().nullsFirst(), table.id),
   ],
 )
@@ -78,64 +75,6 @@ export const groups = pgTable(
     deletedAt: at('deleted_at'),
   },
   (table) => [unique('groups_identity').on(table.tenantId, table.objectId)],
-)
-
-export const loginEvents = pgTable(
-  'login_events',
-  {
-    id: uuid().primaryKey().defaultRandom(),
-    source: text().notNull(),
-    tenantId: text('tenant_id').notNull(),
-    userId: uuid('user_id')
-      .notNull()
-      .references(() => users.id, { onDelete: 'cascade' }),
-    receivedAt: at('received_at')
-      .notNull()
-      .default(sql`clock_timestamp()`),
-    /** Null until the queue has taken the event; the relay looks for those. */
-    enqueuedAt: at('enqueued_at'),
-  },
-  (table) => [
-    index('login_events_by_user').on(table.userId, table.receivedAt.desc()),
-    index('login_events_not_enqueued')
-      .on(table.receivedAt)
-      .where(sql`enqueued_at is null`),
-    index('login_events_by_enqueued').on(table.enqueuedAt),
-  ],
-)
-
-/** The newest tokens of a user for one source, sealed (JWE). One row a user and source. */
-export const delegatedTokens = pgTable(
-  'delegated_tokens',
-  {
-    userId: uuid('user_id')
-      .notNull()
-      .references(() => users.id, { onDelete: 'cascade' }),
-    source: text().notNull(),
-    sealed: text().notNull(),
-    /** Another one with each new pair of tokens; sealing the same anew leaves it. */
-    version: uuid().notNull().defaultRandom(),
-    keyId: text('key_id').notNull(),
-    expiresAt: at('expires_at').notNull(),
-    scopes: text().array().notNull(),
-    /** Whose the access token is: Graph's, or our own API's, to be exchanged for one of Graph's. */
-    audience: text().notNull().default('graph'),
-    /** Whether they still work: a refusal stands until the next sign-in. */
-    state: text().notNull().default('valid'),
-    /** Why they don't, in Entra's words (`AADSTS50173`) or ours. */
-    reason: text(),
-    /** What the next sign-in has to ask for, as JSON: the claims of a challenge. */
-    claims: text(),
-    updatedAt: at('updated_at')
-      .notNull()
-      .default(sql`clock_timestamp()`),
-  },
-  (table) => [
-    primaryKey({ columns: [table.userId, table.source] }),
-    check('delegated_tokens_audience', sql`${table.audience} in ('graph', 'api')`),
-    check('delegated_tokens_state', sql`${table.state} in ('valid', 'needs_login', 'denied')`),
-    index('delegated_tokens_by_key').on(table.keyId),
-  ],
 )
 
 /**

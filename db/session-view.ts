@@ -6,6 +6,8 @@ export type SessionGroup = {
   displayName: string | null
   /** A person can be in one group both ways; that is two entries. */
   origin: 'entra' | 'local'
+  /** Since when: ISO 8601. */
+  since: string
 }
 
 export type SessionView = {
@@ -22,27 +24,38 @@ export type SessionView = {
     /** ISO 8601; null before the first run that proved the memberships. */
     syncedAt: string | null
     state: string
+    /** When the person last asked for a sync that no run has ended since; else null. */
+    askedAt: string | null
   }
 }
 
 /** What a signed-in person may see of themselves: profile, memberships by name, and how fresh they are. */
-export async function findSessionView(
-  db: Database,
-  tenantId: string,
-  objectId: string,
-): Promise<SessionView | undefined> {
+export async function findSessionView(db: Database, userId: string): Promise<SessionView | undefined> {
   const sql = db.$client
+  const iso = (column: string) =>
+    sql`to_char(${sql(column)} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
   const [user] = await sql<(SessionView['user'] & SessionView['freshness'])[]>`
     select id, tenant_id as "tenantId", object_id as "objectId", display_name as "displayName",
       user_principal_name as "userPrincipalName", mail, sync_state as state,
-      to_char(last_synced_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "syncedAt"
-    from users where tenant_id = ${tenantId} and object_id = ${objectId}`
+      ${iso('last_synced_at')} as "syncedAt",
+      case when not exists (select from sync_runs r where r.user_id = users.id and r.ended_at > sync_asked_at)
+        then ${iso('sync_asked_at')} end as "askedAt"
+    from users where id = ${userId}`
   if (!user) return undefined
   const groups = await sql<SessionGroup[]>`
-    select g.id, g.object_id as "objectId", g.display_name as "displayName", m.origin
+    select g.id, g.object_id as "objectId", g.display_name as "displayName", m.origin, ${iso('m.since')} as since
     from memberships m join groups g on g.id = m.group_id
     where m.user_id = ${user.id} and g.deleted_at is null
     order by lower(g.display_name) nulls last, g.object_id, m.origin`
-  const { state, syncedAt, ...profile } = user
-  return { user: profile, groups: [...groups], freshness: { syncedAt, state } }
+  const { state, syncedAt, askedAt, ...profile } = user
+  return { user: profile, groups: [...groups], freshness: { syncedAt, state, askedAt } }
+}
+
+/** False where the person has asked within so many seconds already. */
+export async function askForSync(db: Database, userId: string, everySeconds: number): Promise<boolean> {
+  const { count } = await db.$client`
+    update users set sync_asked_at = clock_timestamp()
+    where id = ${userId} and (sync_asked_at is null
+      or sync_asked_at < clock_timestamp() - ${everySeconds} * interval '1 second')`
+  return count > 0
 }

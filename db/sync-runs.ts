@@ -100,18 +100,17 @@ function isOpen(db: Database) {
     where later.user_id = held.user_id and later.started_at > held.started_at and later.outcome in ('applied', 'unchanged'))`
 }
 
+export type HeldRun = { userId: string; tenantId: string; source: string; held: number }
+
 /**
  * Agrees to what a held run held back. Undefined where there is nothing to agree to: no such run, it held nothing, or a
  * later run of that user applied cleanly.
  */
-export async function approveRun(
-  db: Database,
-  runId: string,
-): Promise<{ userId: string; source: string; held: number } | undefined> {
-  const [run] = await db.$client<{ userId: string; source: string; held: number }[]>`
+export async function approveRun(db: Database, runId: string): Promise<HeldRun | undefined> {
+  const [run] = await db.$client<HeldRun[]>`
     update sync_runs held set approved_at = coalesce(approved_at, clock_timestamp())
     where id = ${runId} and ${isOpen(db)}
-    returning user_id as "userId", source, held`
+    returning user_id as "userId", (select tenant_id from users where id = user_id) as "tenantId", source, held`
   return run
 }
 

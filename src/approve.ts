@@ -19,7 +19,7 @@ export async function approveHeldRun(
   runId: string,
   waitMs: number,
 ): Promise<StoredRun | undefined> {
-  const { db, producer, config } = context
+  const { db, producer } = context
   const since = await databaseNow(db)
   const held = await approveRun(db, runId)
   if (!held) {
@@ -28,9 +28,9 @@ export async function approveHeldRun(
       `run ${runId} holds nothing: there is no such run, or a later one applied cleanly`,
     )
   }
-  const { userId, source } = held
+  const { userId, tenantId, source } = held
   const enqueue = createEnqueue(producer)
-  if (!(await enqueue([{ userId, tenantId: config.source.tenantId, source, cause: 'approve' }]))) {
+  if (!(await enqueue([{ userId, tenantId, source, cause: 'approve' }]))) {
     throw new SyncError(
       'queue_unavailable',
       'the approval is stored, but the queue took no job: the next sign-in carries it out',

@@ -16,6 +16,7 @@ const { Command, InvalidArgumentError } = await import('commander')
 
 /** Loaded when a command runs, so that --help needn't wait for everything. */
 const commands = async () => await import('./commands.ts')
+const peopleCommands = async () => await import('./people-commands.ts')
 
 /** A whole number for an option. */
 function wholeNumber(min: number, max: number) {
@@ -94,6 +95,30 @@ program
   )
   .option('--batch <n>', 'how many at once', wholeNumber(1, 10_000), 500)
   .action(async (options) => await (await commands()).runRotateKeys(options, stopping))
+program
+  .command('sources')
+  .description(
+    'how each source does: credentials, group sync, consent; exit code 1 where somebody should do something',
+  )
+  .option('--json', 'print them as JSON')
+  .action(async (options) => await (await peopleCommands()).runSources(options, stopping))
+program
+  .command('invite')
+  .description('lets a person sign in through a source that takes only the invited')
+  .argument('<person>', 'object id, or user principal name')
+  .option('--source <slug>', 'which source; needed where there are several')
+  .action(async (who, options) => await (await peopleCommands()).runInvite(who, options, stopping))
+const people = program.command('people').description('who may sign in')
+people
+  .command('disable')
+  .description('keeps a person out, whatever Entra says, and signs them out everywhere')
+  .argument('<person>', 'object id, or user principal name')
+  .action(async (who) => await (await peopleCommands()).runDisable(who, true, stopping))
+people
+  .command('enable')
+  .description('takes that back')
+  .argument('<person>', 'object id, or user principal name')
+  .action(async (who) => await (await peopleCommands()).runDisable(who, false, stopping))
 program
   .command('simulate')
   .description('a simulated Entra tenant with Microsoft Graph on loopback; prints the settings that use it')

@@ -228,7 +228,7 @@ async function signInEveryone(started: Started, signal: AbortSignal): Promise<Wa
       db: context.db,
       queue: context.backend.openQueue(syncQueueName),
       publicUrl: config.publicUrl,
-      slug: config.source.slug,
+      slug: config.sources[0]?.slug ?? '',
       userPrincipalNames: people,
       onProgress: progress.update,
       signal,

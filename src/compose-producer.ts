@@ -14,16 +14,16 @@ export type ProducerParts = {
   backend: QueueBackend
   queueUrl: string
   queuePrefix?: string | undefined
-  source: string
   onQueueFailure?: ((error: unknown) => void) | undefined
 }
 
 /** The producer over parts that somebody else opens and closes. `close` waits for what runs in the background. */
 export function composeProducer(parts: ProducerParts): {
-  loginSucceeded: LoginSucceeded
+  /** For people who sign in through this source. */
+  loginSucceededAt: (source: { slug: string; syncs: boolean }) => LoginSucceeded
   close: () => Promise<void>
 } {
-  const { db, vault, backend, queueUrl, queuePrefix, source, onQueueFailure } = parts
+  const { db, vault, backend, queueUrl, queuePrefix, onQueueFailure } = parts
   const background = new Set<Promise<unknown>>()
   const inBackground = (work: Promise<unknown>) => {
     const ended = work.catch(() => undefined).finally(() => background.delete(ended))
@@ -45,14 +45,16 @@ export function composeProducer(parts: ProducerParts): {
     return taken
   }
   return {
-    loginSucceeded: createLoginSucceeded({
-      db,
-      vault,
-      source,
-      enqueue: enqueueEvent,
-      listen: events.listen,
-      inBackground,
-    }),
+    loginSucceededAt: ({ slug, syncs }) =>
+      createLoginSucceeded({
+        db,
+        vault,
+        source: slug,
+        syncs,
+        enqueue: enqueueEvent,
+        listen: events.listen,
+        inBackground,
+      }),
     close: async () => {
       await events.close()
       while (background.size > 0) await Promise.all(background)

@@ -3,33 +3,31 @@ import { isMigrated } from '../db/migrate.ts'
 import { registerSource } from '../db/sources.ts'
 import { composeProducer } from './compose-producer.ts'
 import type { Config } from './config.ts'
-import { startUpFailure } from './database-failure.ts'
-import { ConfigInvalid } from './errors.ts'
-import { createGraphClient } from './graph/client.ts'
-import { createTenantBudget } from './graph/throttle.ts'
+import { databaseFailure, startUpFailure } from './database-failure.ts'
+import { ConfigInvalid, SyncError } from './errors.ts'
 import type { Log } from './log.ts'
-import { createEntraClient } from './login/entra.ts'
-import type { LoginSucceeded } from './login/signed-in-user.ts'
-import { createExchangedTokens } from './login/exchanged-tokens.ts'
-import { createExchange } from './login/on-behalf-of.ts'
-import { createUserTokens, type UserTokens } from './login/tokens.ts'
-import { createVault } from './login/vault.ts'
+import type { LoginReported } from './login/signed-in-user.ts'
+import { createVault, type Vault } from './login/vault.ts'
+import { openSource, type OpenSource } from './open-source.ts'
 import { openQueueBackend, type QueueBackend } from './queue/backend.ts'
 import { prepareQueue } from './queue-start-up.ts'
-import type { SyncParts } from './sync.ts'
+import { recordSourceCredentials } from './source-status.ts'
+import { chooseSource, tenantSegment, type SourceConfig } from './source-config.ts'
 import { unlessAborted } from './unless-aborted.ts'
 
 /** Everything a process of ours needs, opened once and handed down. */
-export type Context = SyncParts & {
+export type Context = {
   config: Config
   log: Log
   db: Database
-  tokens: UserTokens
+  /** By slug. */
+  sources: ReadonlyMap<string, OpenSource>
   /** For taking jobs and for the board: waits for the queue as long as it takes. */
   backend: QueueBackend
   /** For enqueueing: fails fast. */
   producer: QueueBackend
-  loginSucceeded: LoginSucceeded
+  /** For people of any source; which one is told, or follows from the tenant. */
+  loginSucceeded: LoginReported
   /** Closes what was opened, last first. */
   close: () => Promise<void>
 }
@@ -55,7 +53,7 @@ export async function openContext(config: Config, log: Log, options: ContextOpti
   const close = async () => {
     for (const closer of closers.splice(0).toReversed()) await closer()
   }
-  const { source, queueUrl } = config
+  const { queueUrl } = config
   const { signal, withoutQueue = 'wait' } = options
   const prefix = options.queuePrefix === undefined ? {} : { prefix: options.queuePrefix }
   try {
@@ -74,50 +72,79 @@ export async function openContext(config: Config, log: Log, options: ContextOpti
     await unlessAborted(signal, prepareQueue({ backend, config, log, withoutQueue, closing: closing.signal }))
     const producer = await openQueueBackend({ url: queueUrl, use: 'producer', maxConnections: 5, ...prefix })
     closers.push(producer.close)
-    await unlessAborted(signal, registerSource(db, source))
+    for (const source of config.sources) await unlessAborted(signal, registerSource(db, registered(source)))
     opened = true
     const vault = createVault(config.tokenKeys)
+    const sources = new Map(
+      config.sources.map((source) => [source.slug, openTold(source, { db, vault, log })]),
+    )
+    for (const { slug, credentials } of sources.values())
+      await recordSourceCredentials(db, slug, credentials.status())
     const logins = composeProducer({
       db,
       vault,
       backend: producer,
       queueUrl,
       queuePrefix: options.queuePrefix,
-      source: source.slug,
       onQueueFailure: (error) =>
         log.warn({ err: error }, 'the queue took no login event; the relay will hand it over'),
     })
     closers.push(logins.close)
-    const entra = createEntraClient(source)
     return {
       config,
       log,
       db,
       backend,
       producer,
-      loginSucceeded: logins.loginSucceeded,
-      tokens: createUserTokens({
-        db,
-        vault,
-        renew: entra.renew,
-        exchanged: createExchangedTokens(createExchange(source)),
-      }),
-      openGraph: (accessToken, priority, ended) =>
-        createGraphClient({ baseUrl: source.graphBaseUrl, accessToken, priority, signal: ended }),
-      tenantId: source.tenantId,
-      groupRead: source.groupRead,
-      budget: createTenantBudget({
-        db,
-        key: { clientId: source.clientId, tenantId: source.tenantId },
-        unitsPer10s: source.unitsPer10s,
-      }),
-      rules: { guard: config.guard, resyncGuard: config.resyncGuard, filter: config.groupFilter },
+      sources,
+      loginSucceeded: async ({ source: told, ...user }, waiting) => {
+        const chosen = chooseSource(config.sources, { slug: told, tenantId: user.tenantId })
+        if ('problem' in chosen) throw new SyncError('invalid_login_event', chosen.problem)
+        const source = sources.get(chosen.source.slug)
+        return await logins.loginSucceededAt({ slug: chosen.source.slug, syncs: source?.syncs ?? false })(
+          user,
+          waiting,
+        )
+      },
       close,
     }
   } catch (error) {
     await close()
     throw startUpFailure(error)
   }
+}
+
+const registered = (source: SourceConfig) => ({
+  slug: source.slug,
+  name: source.name,
+  tenantId: tenantSegment(source),
+  clientId: source.clientId,
+})
+
+/** A source whose credentials are told of: in the log, and where its status is read from. */
+function openTold(
+  config: SourceConfig,
+  { log, ...parts }: { db: Database; vault: Vault; log: Log },
+): OpenSource {
+  const { slug } = config
+  const source = openSource(config, {
+    ...parts,
+    onCredential: {
+      onChange: ({ from, to, refusedWith }) => {
+        log.warn({ source: slug, from, to, refusedWith }, 'another credential of the app is in use')
+        recordSourceCredentials(parts.db, slug, source.credentials.status()).catch((error: unknown) =>
+          log.warn(
+            { source: slug, code: databaseFailure(error).code },
+            'the status of a source was not written',
+          ),
+        )
+      },
+      onExpiry: ({ id, expiresAt }) =>
+        log.warn({ source: slug, credential: id, expiresAt }, 'a credential of the app ends soon'),
+    },
+  })
+  if (config.enabled && !source.syncs) log.warn({ source: slug }, 'group sync is off for this source')
+  return source
 }
 
 /** @throws {ConfigInvalid} where `migrate` has to run first. */

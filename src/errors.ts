@@ -14,6 +14,8 @@ export type ErrorCode =
   | 'unexpected_response'
   | 'wrong_user'
   | 'wrong_tenant'
+  | 'source_unknown'
+  | 'group_sync_off'
   | 'user_unknown'
   | 'database_failed'
   | 'queue_unavailable'

@@ -8,63 +8,83 @@ import { secureHeaders } from 'hono/secure-headers'
 import type { Logger } from 'pino'
 import type { Database } from '../db/client.ts'
 import { databaseAnswers } from '../db/reachable.ts'
+import { endSessionsAt } from '../db/sessions.ts'
 import { findWantedClaims } from '../db/token-states.ts'
 import { adminBoard, type BoardQueue } from './admin/board.ts'
 import { loginEvents } from './api/login-events.ts'
-import type { NamedKey, SourceConfig } from './config.ts'
 import { ConfigInvalid } from './errors.ts'
-import { signedInUserOf, type LoginSucceeded } from './login/signed-in-user.ts'
-import { oauthSource } from './login/oauth-source.ts'
+import { reportedUserOf, type LoginReported } from './login/signed-in-user.ts'
+import { oauthSource, type SignInSource } from './login/oauth-source.ts'
 import { createPendingSignIns } from './login/oauth-state.ts'
-import { problemPage } from './login/page.ts'
-import { pageStyle } from './login/page-style.ts'
+import { problemPage } from './page.ts'
+import { pageStyle } from './page-style.ts'
 import { sessionRoutes } from './login/session-routes.ts'
-import { createSessions } from './login/session.ts'
+import { createSessions, type Session } from './login/session.ts'
+import type { NamedKey } from './setting-shapes.ts'
+import type { SourceConfig } from './source-config.ts'
+import { readSourceStatus } from './source-status.ts'
 
 export type GatewayParts = {
   /** An origin: the gateway is served at the root of its host. */
   publicUrl: string
-  source: SourceConfig
+  /** By slug, in the order they are offered in. */
+  sources: ReadonlyMap<string, SignInSource>
   sessionKeys: readonly NamedKey[]
+  /** See {@link Config}. */
+  session: { idleSeconds: number; lifeSeconds: number }
+  /** Of the keys that open stored tokens. */
+  tokenKeyIds: readonly string[]
   apiKeys: readonly string[]
   /** Undefined closes `/admin`. */
   adminPassword: string | undefined
   db: Database
-  loginSucceeded: LoginSucceeded
+  loginSucceeded: LoginReported
+  /** Has a person read anew; false where the queue didn't take the job. */
+  syncNow: (session: Session) => Promise<boolean>
   /** What the board shows: BullMQ queues of either backend. */
   queues: readonly BoardQueue[]
   log: Logger
 }
 
-const pagePolicy = {
+const pagePolicy = (authorities: readonly string[]) => ({
   defaultSrc: ["'none'"],
   styleSrc: ["'self'"],
   imgSrc: ["'self'", 'data:'],
-  formAction: ["'self'"],
+  // Browsers follow the redirect of a form only where this allows it: signing out goes on at Entra.
+  formAction: ["'self'", ...authorities],
   baseUri: ["'none'"],
   frameAncestors: ["'none'"],
-}
+})
 
 /**
  * The HTTP app, a function of Request: it opens nothing, and its parts are closed by who opened them.
  * @throws {ConfigInvalid} for a public URL with a path.
  */
 export function createGateway(parts: GatewayParts): Hono {
-  const { publicUrl, sessionKeys, source, log, db, loginSucceeded } = parts
+  const { publicUrl, sessionKeys, sources, log, db, loginSucceeded } = parts
+  const configs = [...sources.values()].map(({ config }) => config)
   if (new URL(publicUrl).pathname !== '/') {
     throw new ConfigInvalid([
       { setting: 'PUBLIC_URL', message: 'must have no path: the gateway serves the root of its host' },
     ])
   }
   const secure = publicUrl.startsWith('https:')
-  const sessions = createSessions({ sessionKeys, secure })
+  const sessions = createSessions({
+    db,
+    sessionKeys,
+    secure,
+    lifeSeconds: parts.session.lifeSeconds,
+    rules: { idleSeconds: parts.session.idleSeconds, requiredGroups: requiredGroupsOf(configs) },
+  })
   const pendingSignIns = createPendingSignIns({ sessionKeys, secure })
 
   const app = new Hono()
   app.use(accessLog(log))
   app.use(
     secureHeaders({
-      contentSecurityPolicy: pagePolicy,
+      contentSecurityPolicy: pagePolicy([
+        ...new Set(configs.map(({ authorityHost }) => new URL(authorityHost).origin)),
+      ]),
       xFrameOptions: 'DENY',
       // With no-referrer browsers send "Origin: null" on our own forms, and sign-out needs the origin.
       referrerPolicy: 'same-origin',
@@ -85,30 +105,40 @@ export function createGateway(parts: GatewayParts): Hono {
       'Cache-Control': 'public, max-age=300',
     }),
   )
-  app.route('/', sessionRoutes({ publicUrl, source, sessions, db, log }))
+  const { syncNow, tokenKeyIds } = parts
+  app.route('/', sessionRoutes({ publicUrl, sources, sessions, db, tokenKeyIds, syncNow, log }))
   app.route(
     '/source/oauth',
     oauthSource({
       publicUrl,
-      source,
+      sources,
       pendingSignIns,
       sessions,
-      loginSucceeded,
-      wantedClaims: (tenantId, objectId) => findWantedClaims(db, tenantId, objectId, source.slug),
+      wantedClaims: (slug, tenantId, objectId) => findWantedClaims(db, tenantId, objectId, slug),
+      endSessionsAt: (slug, entraSession) => endSessionsAt(db, slug, entraSession),
       log,
     }),
   )
   app.route(
     '/v1',
-    loginEvents({ user: signedInUserOf(source.tenantId), loginSucceeded, apiKeys: parts.apiKeys, log }),
+    loginEvents({ user: reportedUserOf(configs), loginSucceeded, apiKeys: parts.apiKeys, log }),
   )
   if (parts.adminPassword !== undefined) {
-    app.route('/admin', adminBoard({ password: parts.adminPassword, publicUrl, queues: parts.queues, log }))
+    const { adminPassword: password, queues } = parts
+    const sourceStatus = async () => await readSourceStatus(db, { sources: configs, publicUrl })
+    app.route('/admin', adminBoard({ password, publicUrl, queues, sourceStatus, log }))
   }
 
   app.notFound((c) => notFound(c))
   app.onError((error, c) => failed(log, error, c))
   return app
+}
+
+/** By source, where its people must be in one of them for as long as they are signed in. */
+function requiredGroupsOf(sources: readonly SourceConfig[]): Record<string, readonly string[]> {
+  return Object.fromEntries(
+    sources.flatMap(({ slug, signUp }) => (signUp.policy === 'members' ? [[slug, signUp.groupIds]] : [])),
+  )
 }
 
 /** The route's pattern, never the address: a callback's query carries a code. */

@@ -44,11 +44,10 @@ export async function openLoginProducer(options: LoginProducerOptions): Promise<
     vault,
     backend,
     queueUrl,
-    source,
     onQueueFailure: options.onQueueFailure,
   })
   return {
-    loginSucceeded: producer.loginSucceeded,
+    loginSucceeded: producer.loginSucceededAt({ slug: source, syncs: true }),
     close: async () => {
       await producer.close()
       await closeDatabase(db)

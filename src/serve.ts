@@ -1,24 +1,46 @@
 import type { Context } from './context.ts'
 import { createGateway, listen } from './gateway.ts'
+import { refusalOf, settleInvitation } from './login/admission.ts'
+import type { SignInSource } from './login/oauth-source.ts'
+import type { OpenSource } from './open-source.ts'
 import { syncQueueName } from './queue/catalogue.ts'
+import { createEnqueue } from './queue/enqueue.ts'
 
 /** The gateway of a context, listening. Closing it stops accepting and waits for open requests. */
 export async function serveGateway(
   context: Context,
 ): Promise<{ url: string; port: number; close: () => Promise<void> }> {
-  const { config, db, loginSucceeded, backend, log } = context
+  const { config, db, loginSucceeded, backend, producer, log } = context
+  const enqueue = createEnqueue(producer, {
+    onFailure: (error) => log.warn({ err: error }, 'the queue took no jobs'),
+  })
   const app = createGateway({
     publicUrl: config.publicUrl,
-    source: config.source,
+    sources: new Map([...context.sources].map(([slug, source]) => [slug, signInSourceOf(context, source)])),
     sessionKeys: config.sessionKeys,
+    session: config.session,
+    tokenKeyIds: config.tokenKeys.map(({ id }) => id),
     apiKeys: config.apiKeys,
     adminPassword: config.adminPassword,
     db,
     loginSucceeded,
+    syncNow: async ({ userId, tenantId, source }) =>
+      await enqueue([{ userId, tenantId, source, cause: 'manual' }]),
     queues: [backend.openQueue(syncQueueName)],
     log,
   })
   const listening = await listen(app, { port: config.port, host: config.host })
   log.info({ url: listening.url, publicUrl: config.publicUrl }, 'gateway listens')
   return listening
+}
+
+function signInSourceOf({ db, loginSucceeded }: Context, source: OpenSource): SignInSource {
+  const { config, entra, checkGroups } = source
+  return {
+    config,
+    entra,
+    loginSucceeded: async (user, options) => await loginSucceeded({ ...user, source: config.slug }, options),
+    refusalOf: async (person) => await refusalOf({ db, checkGroups }, config, person),
+    settle: async (person) => await settleInvitation(db, config, person),
+  }
 }

@@ -11,6 +11,13 @@ export type RemoteMembership = {
   groupTypes: readonly string[] | null
 }
 
+export type Profile = {
+  displayName: string | null
+  userPrincipalName: string | null
+  mail: string | null
+  otherMails: readonly string[] | null
+}
+
 /** One complete read of a user's remote memberships. An incomplete read is an error, never a snapshot. */
 export type Snapshot = {
   /** When the read began, by the database's clock (ISO 8601 with microseconds): the newest wins. */
@@ -22,6 +29,13 @@ export type Snapshot = {
    * list transitiveMemberOf), so that a list without them proves nothing about them.
    */
   hidden?: boolean
+  /**
+   * Read with a permission to read groups. Without one Graph lists ids alone (Graph docs: permissions-overview, limited
+   * information); a token that had it and lost it removes nothing. Default true.
+   */
+  groupsRead?: boolean
+  /** Labels of the person; null means "not told". */
+  person?: Profile | undefined
   /** Graph's `request-id` of the last page. */
   requestId: string | undefined
 }

@@ -9,6 +9,7 @@ import { freePort } from './embedded/ports.ts'
 import { startEmbeddedPostgres } from './embedded/postgres.ts'
 import { ConfigInvalid, type ConfigProblem } from './errors.ts'
 import { createLog } from './log.ts'
+import { requiredOfSource } from './source-settings.ts'
 import { serveGateway } from './serve.ts'
 import { defaultClientId, defaultClientSecret, startSimulator, type Simulator } from './simulator/index.ts'
 import { unlessAborted } from './unless-aborted.ts'
@@ -36,7 +37,13 @@ export type Started = {
   stop: () => Promise<void>
 }
 
-const entraSettings = ['ENTRA_TENANT_ID', 'ENTRA_CLIENT_ID', 'ENTRA_CLIENT_SECRET']
+const entraSettings = [
+  'ENTRA_TENANT_ID',
+  'ENTRA_CLIENT_ID',
+  'ENTRA_CLIENT_SECRET',
+  'ENTRA_AUTHORITY_HOST',
+  'GRAPH_BASE_URL',
+]
 const keySettings = ['TOKEN_ENCRYPTION_KEYS', 'SESSION_KEYS']
 
 const defaultPort = 3000
@@ -78,9 +85,10 @@ export async function start(options: StartOptions): Promise<Started> {
       )
     }
     filled['PORT'] ||= String(await gatewayPort(filled['PUBLIC_URL']))
-    const simulator = given.has('ENTRA_TENANT_ID')
-      ? undefined
-      : await startSimulator({ users: options.users, https: false })
+    const simulator =
+      given.has('ENTRA_TENANT_ID') || given.has('SOURCES_FILE')
+        ? undefined
+        : await startSimulator({ users: options.users, https: false })
     if (simulator) {
       closers.push(() => simulator.close())
       Object.assign(filled, simulatorSettings(simulator), nonEmpty(environment))
@@ -143,14 +151,17 @@ function tenantSize(users: number): 'S' | 'M' | 'L' {
 
 /** A real tenant needs all of its settings, and on a database that outlives this folder also keys that do. */
 function halfSet(given: ReadonlySet<string>): ConfigProblem[] {
-  const entra = [...entraSettings, 'ENTRA_AUTHORITY_HOST', 'GRAPH_BASE_URL'].filter((name) => given.has(name))
-  if (entra.length === 0) return []
-  const required = given.has('DATABASE_URL') ? [...entraSettings, ...keySettings] : entraSettings
+  const told = ['SOURCES_FILE', ...entraSettings].filter((name) => given.has(name))
+  const [first] = told
+  if (first === undefined) return []
+  const present = Object.fromEntries([...given].map((name) => [name, name]))
+  const ofSource = first === 'SOURCES_FILE' ? [] : requiredOfSource(present)
+  const required = given.has('DATABASE_URL') ? [...ofSource, ...keySettings] : ofSource
   return required
     .filter((name) => !given.has(name))
     .map((setting) => ({
       setting,
-      message: `is missing, since ${entra[0]} is set; set it, or unset ENTRA_* and GRAPH_BASE_URL for the simulated tenant`,
+      message: `is missing, since ${first} is set; set it, or unset ENTRA_*, GRAPH_BASE_URL and SOURCES_FILE for the simulated tenant`,
     }))
 }
 

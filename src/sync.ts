@@ -13,17 +13,27 @@ import { addUsage, type GraphUsage } from './graph/usage.ts'
 import type { UserTokens } from './login/tokens.ts'
 import type { SyncUserJob } from './queue/catalogue.ts'
 import { reconcile, type Reconciled, type Rules } from './reconcile/reconcile.ts'
+import type { Snapshot } from './snapshot.ts'
+import { readsGroups } from './source-config.ts'
+
+/** What a configured source brings to a run of one of its people. */
+export type SyncSource = {
+  slug: string
+  /** False: its people sign in, and their groups are left alone. */
+  syncs: boolean
+  takesTenant: (tenantId: string) => boolean
+  tokens: UserTokens
+  openGraph: (accessToken: string, priority: GraphPriority, signal?: AbortSignal) => GraphClient
+  groupRead: 'transitive' | 'direct'
+  /** What a tenant lets all workers ask together. */
+  budgetOf: (tenantId: string) => TenantBudget
+  rules: Rules
+}
 
 export type SyncParts = {
   db: Database
-  tokens: UserTokens
-  openGraph: (accessToken: string, priority: GraphPriority, signal?: AbortSignal) => GraphClient
-  /** The tenant of the source: whose people, groups and tokens these parts are for. */
-  tenantId: string
-  groupRead: 'transitive' | 'direct'
-  /** What the tenant lets all workers ask together. */
-  budget: TenantBudget
-  rules: Rules
+  /** By slug. */
+  sources: ReadonlyMap<string, SyncSource>
 }
 
 export type SyncRun = {
@@ -80,11 +90,10 @@ export async function syncUser(
     startedAt: subject.now,
   }
   try {
-    if (subject.tenantId !== parts.tenantId) {
-      throw new SyncError('wrong_tenant', 'the user is of another tenant than the source')
-    }
-    const snapshot = await withinBudget(parts, job, attempt, async (turn) => {
-      return await readRemote(parts, job, subject, { ...turn, signal: attempt.signal })
+    const source = sourceFor(parts, job, subject)
+    const budget = source.budgetOf(subject.tenantId)
+    const snapshot = await withinBudget(budget, job, attempt, async (turn) => {
+      return await readRemote(parts.db, source, job, subject, { ...turn, signal: attempt.signal })
     })
     const { outcome, counts, left } = await reconcile(
       parts.db,
@@ -95,20 +104,32 @@ export async function syncUser(
         resyncId: job.resyncId,
         graphRequestId: snapshot.requestId,
       },
-      parts.rules,
+      source.rules,
     )
-    const deletions = await noticeDeletions(parts, left, run, {
+    const tenant = { db: parts.db, tenantId: subject.tenantId }
+    const deletions = await noticeDeletions(tenant, left, run, {
       openGraph: async () => {
-        const accessToken = await parts.tokens.accessTokenOf({ ...subject, source: job.source })
-        return parts.openGraph(accessToken, priorityOf(job), attempt.signal)
+        const accessToken = await source.tokens.accessTokenOf({ ...subject, source: job.source })
+        return source.openGraph(accessToken, priorityOf(job), attempt.signal)
       },
-      settle: async (usage) => await parts.budget.settle(priorityOf(job), usage, 0),
-      pause: async (asked) => await parts.budget.pause(priorityOf(job), asked),
+      settle: async (usage) => await budget.settle(priorityOf(job), usage, 0),
+      pause: async (asked) => await budget.pause(priorityOf(job), asked),
     })
     return { run, outcome, counts, deletions }
   } catch (thrown) {
     return await endWithout(parts.db, job, run, databaseFailure(thrown), attempt)
   }
+}
+
+/** @throws {SyncError} where the configuration has no such source, or not for this person. */
+function sourceFor({ sources }: SyncParts, job: SyncUserJob, subject: SyncSubject): SyncSource {
+  const source = sources.get(job.source)
+  if (!source) throw new SyncError('source_unknown', 'the configuration has no source of this name')
+  if (!source.takesTenant(subject.tenantId))
+    throw new SyncError('wrong_tenant', 'the user is of another tenant than the source takes')
+  if (source.syncs) return source
+  const told = 'group sync is switched off for this source, or it may not read groups'
+  throw new AccessDenied(told, { code: 'group_sync_off' })
 }
 
 type Turn = {
@@ -123,7 +144,7 @@ type Turn = {
  * cost is settled however it ends, and a throttled one pauses the tenant for everybody.
  */
 async function withinBudget<Result>(
-  { budget }: SyncParts,
+  budget: TenantBudget,
   job: SyncUserJob,
   { slot, waitedMs = 0 }: SyncAttempt,
   read: (turn: Turn) => Promise<Result>,
@@ -174,30 +195,43 @@ function priorityOf(job: SyncUserJob): GraphPriority {
 
 /** The turn is for all of a read, a second one with a renewed token included. */
 async function readRemote(
-  parts: SyncParts,
+  db: Database,
+  source: SyncSource,
   job: SyncUserJob,
   subject: SyncSubject,
   turn: Turn & { signal: AbortSignal | undefined },
 ) {
   let taken = false
-  return await parts.tokens.withAccessToken(
+  return await source.tokens.withAccessToken(
     { ...subject, source: job.source },
     async (accessToken, scopes) => {
-      const beganAt = taken ? await databaseNow(parts.db) : await turn.take()
+      const beganAt = taken ? await databaseNow(db) : await turn.take()
       taken = true
-      const graph = parts.openGraph(accessToken, priorityOf(job), turn.signal)
+      const graph = source.openGraph(accessToken, priorityOf(job), turn.signal)
       try {
         const snapshot = await readMemberships(graph, {
           objectId: subject.objectId,
-          read: parts.groupRead,
+          read: source.groupRead,
           beganAt,
         })
-        return { ...snapshot, hidden: scopes.some((scope) => /(^|\/)Member\.Read\.Hidden$/i.test(scope)) }
+        return { ...snapshot, ...reachOf(scopes, snapshot) }
       } finally {
         turn.count(graph.usage())
       }
     },
   )
+}
+
+/** What the token let be seen: by its scopes, or where those aren't known (an exchanged one) by what Graph told. */
+function reachOf(
+  scopes: readonly string[],
+  { memberships }: Snapshot,
+): Pick<Snapshot, 'hidden' | 'groupsRead'> {
+  const isTold = memberships.every(({ securityEnabled }) => securityEnabled !== null)
+  return {
+    hidden: scopes.some((scope) => /(^|\/)Member\.Read\.Hidden$/i.test(scope)),
+    groupsRead: scopes.length === 0 ? isTold : readsGroups(scopes),
+  }
 }
 
 async function endWithout(

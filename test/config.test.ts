@@ -32,7 +32,7 @@ test('a complete environment gives a frozen configuration with safe defaults', (
     publicUrl: 'http://localhost:3000',
     adminPassword: undefined,
     apiKeys: [],
-    source: { slug: 'entra-id', graphBaseUrl: 'https://graph.microsoft.com', groupRead: 'transitive' },
+    sources: [{ slug: 'entra-id', graphBaseUrl: 'https://graph.microsoft.com', groupRead: 'transitive' }],
   })
   expect(Object.isFrozen(config)).toBe(true)
 })
@@ -162,7 +162,8 @@ test.for([
 })
 
 test('a filter is made of what is set, and there is none where nothing is', () => {
-  const filterOf = (environment: Environment) => loadConfig({ ...complete, ...environment }).groupFilter
+  const filterOf = (environment: Environment) =>
+    loadConfig({ ...complete, ...environment }).sources[0]?.groupFilter
   expect(filterOf({ GROUP_FILTER_SECURITY_ENABLED: 'false', GROUP_FILTER_NAMES: '' })).toBeUndefined()
   const id = '6F1B6C0E-5B2A-4F0E-9A59-0D4E6A5C3B21'
   const filter = filterOf({
@@ -185,7 +186,10 @@ test('a filter is made of what is set, and there is none where nothing is', () =
 })
 
 test('a resync has a guard of its own', () => {
-  expect(loadConfig(complete).resyncGuard).toEqual({ minRemovals: 200, maxShare: 0.1 })
+  expect(loadConfig(complete).sources[0]?.resyncGuard).toEqual({ minRemovals: 200, maxShare: 0.1 })
   const set = { GUARD_RESYNC_MIN_REMOVALS: '50', GUARD_RESYNC_MAX_SHARE: '25' }
-  expect(loadConfig({ ...complete, ...set }).resyncGuard).toEqual({ minRemovals: 50, maxShare: 0.25 })
+  expect(loadConfig({ ...complete, ...set }).sources[0]?.resyncGuard).toEqual({
+    minRemovals: 50,
+    maxShare: 0.25,
+  })
 })

@@ -199,7 +199,7 @@ describe('a sign-in', () => {
     const spoilt = world.simulator.faults.next({ ...on, status: 429, headers: { 'Retry-After': '60' } })
     expect(await login(ada ?? '')).toMatchObject({ outcome: 'applied' })
     expect(spoilt.remaining()).toBe(0)
-    expect((await world.context.budget.state())?.pausedMs).toBeGreaterThan(50_000)
+    expect((await world.budget.state())?.pausedMs).toBeGreaterThan(50_000)
   })
 
   test('whose database fails on the deletion is no failure either', async () => {

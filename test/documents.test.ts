@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { syncRuns } from '../db/schema.ts'
 import { givenSettings, loadConfig } from '../src/config.ts'
 import { signedInUser } from '../src/login/signed-in-user.ts'
-import { signInScopes } from '../src/login/entra.ts'
+import { defaultScopes, openIdScopes } from '../src/source-config.ts'
 import { decisions } from '../workers/outcome.ts'
 import { createTestDatabase, type TestDatabase } from './support/database.ts'
 
@@ -78,21 +78,23 @@ describe('settings', () => {
   })
 
   it('have the defaults that the README says', () => {
-    const { source, ...config } = loadConfig(
-      { DATABASE_URL: 'postgres://localhost/x' },
-      { databaseOnly: true },
-    )
+    const config = loadConfig({ DATABASE_URL: 'postgres://localhost/x' }, { databaseOnly: true })
+    const source = config.sources[0]!
     const defaults: Record<string, unknown> = {
       HOST: config.host,
       PORT: config.port,
       SOURCE_SLUG: source.slug,
+      SOURCE_NAME: source.name,
+      ENTRA_SCOPES: source.scopes.join(' '),
+      SIGN_UP: source.signUp.policy,
+      GROUP_SYNC: source.groupSync,
       GROUP_READ: source.groupRead,
       SYNC_CONCURRENCY: config.syncConcurrency,
-      GUARD_MIN_REMOVALS: config.guard.minRemovals,
-      GUARD_MAX_SHARE: config.guard.maxShare * 100,
-      GUARD_RESYNC_MIN_REMOVALS: config.resyncGuard.minRemovals,
-      GUARD_RESYNC_MAX_SHARE: config.resyncGuard.maxShare * 100,
-      GROUP_FILTER_SECURITY_ENABLED: config.groupFilter !== undefined,
+      GUARD_MIN_REMOVALS: source.guard.minRemovals,
+      GUARD_MAX_SHARE: source.guard.maxShare * 100,
+      GUARD_RESYNC_MIN_REMOVALS: source.resyncGuard.minRemovals,
+      GUARD_RESYNC_MAX_SHARE: source.resyncGuard.maxShare * 100,
+      GROUP_FILTER_SECURITY_ENABLED: source.groupFilter !== undefined,
       LOG_LEVEL: config.logLevel,
       ENTRA_AUTHORITY_HOST: source.authorityHost,
       GRAPH_BASE_URL: source.graphBaseUrl,
@@ -143,7 +145,7 @@ describe('the app registration', () => {
   it('lists exactly the permissions that a sign-in asks for', () => {
     const rows = tableRows(section(readme, '## Register the app in Entra ID'))
     const listed = rows.flatMap(([cell = '']) => [...cell.matchAll(/`([^`]+)`/g)].map(([, name]) => name))
-    expect(listed.toSorted()).toEqual(signInScopes.split(' ').toSorted())
+    expect(listed.toSorted()).toEqual([...openIdScopes, ...defaultScopes].toSorted())
   })
 })
 

@@ -3,8 +3,7 @@ import { Hono, type Context } from 'hono'
 import { afterEach, expect, test } from 'vitest'
 import { listen, type Listening } from '../src/gateway.ts'
 import { createLog } from '../src/log.ts'
-import { createEntraClient } from '../src/login/entra.ts'
-import { testSource } from './support/gateway.ts'
+import { entraOf, testSource } from './support/gateway.ts'
 
 let server: Listening | undefined
 
@@ -32,8 +31,8 @@ async function renewalAt({ discovery, token }: Answers): Promise<unknown> {
   app.post('/token', (c) => token?.(c) ?? c.notFound())
   server = await listen(app, { port: 0, host: '127.0.0.1', graceMs: 0 })
   origin = server.url
-  const entra = createEntraClient({ ...testSource, tenantId, authorityHost: origin })
-  return await entra.renew('refresh').then(
+  const entra = entraOf({ ...testSource, tenant: { kind: 'single', id: tenantId }, authorityHost: origin })
+  return await entra.renew(tenantId, 'refresh').then(
     () => undefined,
     (error: unknown) => error,
   )

@@ -27,7 +27,7 @@ test.for(answers)('%s that Entra tells one person stops nobody else at Graph', a
   const job = await spent(world, ada)
   world.simulator.faults.tokenError({ ...answer }, { user: ada })
   await expect(syncUser(world.context, job)).rejects.toMatchObject({ code: 'throttled', by: 'entra' })
-  expect(await world.context.budget.state()).toBeUndefined()
+  expect(await world.budget.state()).toBeUndefined()
   await world.startWorkers()
   expect(await login(ben)).toMatchObject({ outcome: 'applied' })
 })
@@ -59,6 +59,6 @@ test('a read that is there is applied although its cost can not be booked', asyn
     cause: 'login' as const,
   }
   const settle = () => Promise.reject(new Error('the database blinked'))
-  const parts = { ...world.context, budget: { ...world.context.budget, settle } }
+  const parts = { ...world.context, budget: { ...world.budget, settle } }
   expect(await syncUser(parts, job)).toMatchObject({ outcome: 'applied' })
 })

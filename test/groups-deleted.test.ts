@@ -140,7 +140,7 @@ test('a plan that would join a group, or keep it, is made again when the group i
   const at = nextMoment()
   for (const person of [given(ada), given(ben)]) {
     const beganAt = nextMoment()
-    const read = { ...person, beganAt, digest: 'd', remote: 1, hidden: false }
+    const read = { ...person, beganAt, digest: 'd', remote: 1, reach: { hidden: false, groups: true } }
     const stored = given(await loadStored(db, read, [group.objectId]))
     await markDeleted([group.objectId], { at })
     const run = { id: randomUUID(), source: 'entra-id', cause: 'login' as const, startedAt: beganAt }

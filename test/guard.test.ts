@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { approvedRemovals, approveRun, listRuns } from '../db/sync-runs.ts'
-import { guardHidden, guardPlan, releaseApproved } from '../src/reconcile/guard.ts'
+import { guardPlan, guardReach, releaseApproved } from '../src/reconcile/guard.ts'
 import type { Plan } from '../src/reconcile/plan.ts'
 import { reconcile } from '../src/reconcile/reconcile.ts'
 import { createTestDatabase, type TestDatabase } from './support/database.ts'
@@ -179,16 +179,15 @@ describe('with a database', () => {
   })
 })
 
-test('what a token without Member.Read.Hidden does not list is held where it was read with it, however little it is', () => {
+test('what a token without a permission does not list is held where it was read with it, however little it is', () => {
   const plan = { create: [], update: [], add: ['x'], remove: ['a'] }
-  expect(guardHidden(plan, { before: true, now: false })).toEqual({
-    plan: { ...plan, remove: [] },
-    held: ['a'],
-  })
-  for (const read of [
-    { before: true, now: true },
-    { before: false, now: false },
-    { before: false, now: true },
-  ])
-    expect(guardHidden(plan, read)).toEqual({ plan, held: [] })
+  const reach = fc.record({ hidden: fc.boolean(), groups: fc.boolean() })
+  fc.assert(
+    fc.property(reach, reach, (before, now) => {
+      const isLost = (before.hidden && !now.hidden) || (before.groups && !now.groups)
+      expect(guardReach(plan, { before, now })).toEqual(
+        isLost ? { plan: { ...plan, remove: [] }, held: ['a'] } : { plan, held: [] },
+      )
+    }),
+  )
 })

@@ -7,8 +7,9 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { createLog } from '../src/log.ts'
-import { signedInUser, signedInUserOf } from '../src/login/signed-in-user.ts'
+import { reportedUserOf, signedInUser } from '../src/login/signed-in-user.ts'
 import { safeReturnTo } from '../src/login/return-to.ts'
+import { testSource } from './support/gateway.ts'
 
 const person = (tokens: object = {}) => ({
   tenantId: randomUUID().toUpperCase(),
@@ -54,11 +55,43 @@ test('a token that no header can carry is refused by name, and not repeated', as
   expect(fieldsOf(person({ accessToken: 'eyJ0eXAi.e30._-~+/=', refreshToken: '0.AX~|!' }))).toEqual([])
 })
 
-test('ids are lower-cased, and a person of another tenant is refused where the tenant is known', () => {
+const sourceOf = (slug: string, id: string, enabled = true) => ({
+  ...testSource,
+  slug,
+  enabled,
+  tenant: { kind: 'single' as const, id },
+})
+
+test('ids are lower-cased, and a person of a tenant that no source takes is refused', () => {
   const user = person()
-  expect(signedInUser.parse(user).tenantId).toBe(user.tenantId.toLowerCase())
-  expect(signedInUserOf(user.tenantId.toLowerCase()).safeParse(user).success).toBe(true)
-  expect(signedInUserOf(randomUUID()).safeParse(user).error?.issues[0]?.path).toEqual(['tenantId'])
+  const id = user.tenantId.toLowerCase()
+  expect(signedInUser.parse(user).tenantId).toBe(id)
+  expect(reportedUserOf([sourceOf('one', id)]).parse(user)).toMatchObject({ source: 'one', tenantId: id })
+  const wrong = (sources: (typeof testSource)[], told: object = {}) =>
+    reportedUserOf(sources)
+      .safeParse({ ...user, ...told })
+      .error?.issues.map(({ path: at }) => at.join('.'))
+  expect(wrong([sourceOf('one', randomUUID())])).toEqual(['tenantId'])
+  expect(wrong([sourceOf('one', id, false)])).toEqual(['tenantId'])
+  expect(wrong([])).toEqual(['tenantId'])
+})
+
+test('of several sources the one that takes the tenant is meant, or the one that is named', () => {
+  const user = person()
+  const id = user.tenantId.toLowerCase()
+  const sources = [sourceOf('other', randomUUID()), sourceOf('one', id), sourceOf('off', id, false)]
+  const chosen = (shape: ReturnType<typeof reportedUserOf>, told: object = {}) => {
+    const { data, error } = shape.safeParse({ ...user, ...told })
+    return data?.source ?? error?.issues.map(({ path: at }) => at.join('.'))
+  }
+  expect(chosen(reportedUserOf(sources))).toBe('one')
+  expect(chosen(reportedUserOf(sources), { source: 'one' })).toBe('one')
+  expect(chosen(reportedUserOf(sources), { source: 'other' })).toEqual(['tenantId'])
+  expect(chosen(reportedUserOf(sources), { source: 'off' })).toEqual(['source'])
+  expect(chosen(reportedUserOf(sources), { source: 'none' })).toEqual(['source'])
+  const both = reportedUserOf([...sources, sourceOf('two', id)])
+  expect(chosen(both)).toEqual(['source'])
+  expect(chosen(both, { source: 'two' })).toBe('two')
 })
 
 test('a path to return to is short enough for several cookies', () => {

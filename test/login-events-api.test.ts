@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { SyncError } from '../src/errors.ts'
 import { createTestDatabase, type TestDatabase } from './support/database.ts'
-import { testGateway } from './support/gateway.ts'
+import { testGateway, testSource } from './support/gateway.ts'
 
 const keys = ['key-of-the-first-application', 'key-of-the-other-application']
 const secret = 'eyJhbGciOiJSUzI1NiJ9.e30.c2ln'
@@ -40,9 +40,25 @@ function setUp(parts: Partial<Parameters<typeof testGateway>[0]> = {}) {
 test('takes a login event and answers its id at once', async () => {
   const { post, logins } = setUp()
   const answer = await post(JSON.stringify(good))
-  expect(answer).toMatchObject({ status: 202, body: { eventId: '33333333-3333-4333-8333-333333333333' } })
+  expect(answer).toMatchObject({ status: 202, body: { eventId: expect.stringMatching(/^[\da-f-]{36}$/) } })
   expect(Object.keys(answer.body as object)).toEqual(['eventId'])
   expect(logins).toMatchObject([{ user: { objectId: good.objectId }, options: { waitUpToMs: 0 } }])
+})
+
+test('hands over the source that takes the person’s tenant, and names the field where it cannot be known', async () => {
+  const two = { ...testSource, slug: 'two' }
+  const { post, logins } = setUp({ configs: [testSource, two] })
+  expect(await post(JSON.stringify(good))).toMatchObject({
+    status: 400,
+    body: { problems: [{ field: 'source' }] },
+  })
+  expect((await post(JSON.stringify({ ...good, source: 'two' }))).status).toBe(202)
+  expect(logins).toMatchObject([{ user: { source: 'two', objectId: good.objectId } }])
+  const elsewhere = { ...good, tenantId: '99999999-1111-4111-8111-111111111111' }
+  expect(await post(JSON.stringify(elsewhere))).toMatchObject({
+    status: 400,
+    body: { problems: [{ field: 'tenantId' }] },
+  })
 })
 
 test('with waitUpToMs answers how the run ended, or that it is pending', async () => {

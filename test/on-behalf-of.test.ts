@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { findTokenState } from '../db/token-states.ts'
+import { createAppCredentials } from '../src/login/credentials.ts'
 import { createExchangedTokens } from '../src/login/exchanged-tokens.ts'
 import { createExchange } from '../src/login/on-behalf-of.ts'
 import { createUserTokens } from '../src/login/tokens.ts'
@@ -11,7 +12,7 @@ import { syncUser } from '../src/sync.ts'
 import { testSource } from './support/gateway.ts'
 import { startOboEntra, type OboEntra } from './support/obo-entra.ts'
 import { givenWorld } from './support/people.ts'
-import type { World } from './support/world.ts'
+import { partsWith, type World } from './support/world.ts'
 
 const people = givenWorld()
 let entra: OboEntra
@@ -30,12 +31,13 @@ beforeEach(async () => {
   world = await people.open({ backend: 'postgres', seed: { tenantId } })
   entra.forms.length = 0
   person = people.personIn(2)
-  const source = { ...world.config.source, authorityHost: entra.origin }
+  const source = { ...world.config.sources[0]!, authorityHost: entra.origin }
+  const credentials = createAppCredentials(source, { onChange: () => undefined })
   tokens = createUserTokens({
     db: world.db,
     vault: createVault(world.config.tokenKeys),
     renew: () => Promise.reject(new Error('a token of audience api is not renewed')),
-    exchanged: createExchangedTokens(createExchange(source)),
+    exchanged: createExchangedTokens(createExchange(source, credentials)),
   })
 })
 
@@ -56,14 +58,14 @@ async function signIn(assertion: string, livesSeconds = 3600): Promise<string> {
 }
 
 const run = async (userId: string) =>
-  await syncUser({ ...world.context, tokens }, { userId, tenantId, source: 'entra-id', cause: 'manual' })
+  await syncUser(partsWith(world, { tokens }), { userId, tenantId, source: 'entra-id', cause: 'manual' })
 
 async function giveTokensOf(objectId: string, lifetime = 3600) {
   const graphTokens = await world.simulator.signIn(objectId)
   entra.next(() =>
     Response.json({
       token_type: 'Bearer',
-      scope: `${world.config.source.graphBaseUrl}/.default`,
+      scope: `${world.config.sources[0]!.graphBaseUrl}/.default`,
       expires_in: lifetime,
       access_token: graphTokens.access_token,
     }),
@@ -83,8 +85,8 @@ test("a token of the application's own API is exchanged for the person's Graph t
     grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer',
     requested_token_use: 'on_behalf_of',
     assertion: 'assertion-1',
-    client_id: world.config.source.clientId,
-    scope: expect.stringContaining(`${world.config.source.graphBaseUrl}/.default`),
+    client_id: world.config.sources[0]!.clientId,
+    scope: expect.stringContaining(`${world.config.sources[0]!.graphBaseUrl}/.default`),
   })
   expect(JSON.parse(entra.forms[0]?.['claims'] ?? '')).toMatchObject({
     access_token: { xms_cc: { values: [expect.stringMatching(/^cp1$/i)] } },
@@ -176,7 +178,8 @@ test.for([
 )
 
 test('over http the exchange is refused as a matter of the configuration, before anything is sent', async () => {
-  await expect(createExchange(testSource)('assertion')).rejects.toMatchObject({
+  const credentials = createAppCredentials(testSource, { onChange: () => undefined })
+  await expect(createExchange(testSource, credentials)('assertion', { tenantId })).rejects.toMatchObject({
     code: 'config_invalid',
     message: expect.stringContaining('ENTRA_AUTHORITY_HOST'),
   })
@@ -188,7 +191,7 @@ test('no more Graph tokens are kept than there is room for, and none that is abo
     exchanges += 1
     return { accessToken: `graph ${exchanges}`, expiresAt: Date.now() + (exchanges === 4 ? 1000 : 3_600_000) }
   }, 2)
-  const give = async (assertion: string) => await kept.for(assertion, { livesMs: 1000 })
+  const give = async (assertion: string) => await kept.for(assertion, { tenantId, livesMs: 1000 })
   expect([await give('a'), await give('b'), await give('a')]).toEqual(['graph 1', 'graph 2', 'graph 1'])
   await give('c')
   expect(await give('a')).toBe('graph 4')
@@ -221,8 +224,13 @@ test('the assertion and the secret go to the configured authority only, whatever
   const foreign = await startOboEntra(tenantId)
   try {
     entra.tokensAt(foreign.origin)
-    const exchange = createExchange({ ...world.config.source, authorityHost: entra.origin })
-    await expect(exchange('the assertion')).rejects.toMatchObject({ code: 'unexpected_response' })
+    const exchange = createExchange(
+      { ...world.source.config, authorityHost: entra.origin },
+      world.source.credentials,
+    )
+    await expect(exchange('the assertion', { tenantId })).rejects.toMatchObject({
+      code: 'unexpected_response',
+    })
     expect(foreign.forms).toEqual([])
   } finally {
     entra.tokensAt(entra.origin)
@@ -236,6 +244,9 @@ test('an answer without end is given up', async () => {
       controller.enqueue(new Uint8Array(65_536).fill(97))
     return new Response(new ReadableStream({ pull }), { headers: { 'Content-Type': 'application/json' } })
   })
-  const exchange = createExchange({ ...world.config.source, authorityHost: entra.origin })
-  await expect(exchange('the assertion')).rejects.toMatchObject({ code: 'graph_unavailable' })
+  const exchange = createExchange(
+    { ...world.source.config, authorityHost: entra.origin },
+    world.source.credentials,
+  )
+  await expect(exchange('the assertion', { tenantId })).rejects.toMatchObject({ code: 'graph_unavailable' })
 })

@@ -18,7 +18,7 @@ test('people sign in while Redis is down, and every event is synced when it is b
   const url = await startGateway()
   tap.close()
   const people = simulator.tenant.users()
-  for (const person of people) await signIn(url, config.source.slug, person.userPrincipalName)
+  for (const person of people) await signIn(url, config.sources[0]!.slug, person.userPrincipalName)
   expect(await db.$client`select enqueued_at from login_events`).toEqual(
     people.map(() => ({ enqueued_at: null })),
   )

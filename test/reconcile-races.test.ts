@@ -111,7 +111,7 @@ test('a plan made from what a newer read has left is not carried out', async () 
   expect(
     await applyWrites(
       db,
-      { ...user, beganAt, digest: '', remote: 0, hidden: false, run },
+      { ...user, beganAt, digest: '', remote: 0, reach: { hidden: false, groups: true }, run },
       stored.basis,
       plan,
     ),

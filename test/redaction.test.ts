@@ -47,7 +47,7 @@ describe.each(availableBackends())('with the queue in %s', (backend) => {
     }
     const person = personIn(2)
     const { userPrincipalName } = simulator.tenant.user(person)
-    await signIn(url, config.source.slug, userPrincipalName)
+    await signIn(url, config.sources[0]!.slug, userPrincipalName)
 
     const event = await signedIn(person)
     const send = (body: object) =>

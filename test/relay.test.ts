@@ -118,6 +118,7 @@ test('an event the queue lost is found by having no run after it; one that was r
     notRunAfter: 60,
     mendable: ['graph_unavailable'],
     limit: 10,
+    without: [],
   })
   expect(found.map(({ eventId }) => eventId)).toEqual([lost.eventId])
 })
@@ -169,7 +170,7 @@ test('events the queue lost are looked for at the start and then from time to ti
 test('one looks for lost events at a time', async () => {
   const { db, url } = database
   const lost = await insertLost()
-  const rules = { notEnqueuedAfter: 0, notRunAfter: 60, mendable: [], limit: 10 }
+  const rules = { notEnqueuedAfter: 0, notRunAfter: 60, mendable: [], without: [], limit: 10 }
   const other = openDatabase(url, { max: 1 })
   let looking: Promise<{ eventId: string }[]> | undefined
   await db.$client.begin(async (sql) => {
@@ -241,6 +242,7 @@ test('an event whose runs failed only for a while is brought back, one that fail
     notRunAfter: 60,
     mendable: ['graph_unavailable'],
     limit: 9,
+    without: [],
   })
   expect(found.map(({ eventId }) => eventId)).toEqual(stored.slice(0, 1))
 })
@@ -255,6 +257,7 @@ test('of many lost events the oldest come first', async () => {
     notRunAfter: 60,
     mendable: ['graph_unavailable'],
     limit: 3,
+    without: [],
   })
   expect(found.map(({ eventId }) => eventId)).toEqual(stored.slice(0, 3).map(({ eventId }) => eventId))
 })
@@ -270,6 +273,7 @@ test('an event of more than a day ago that was enqueued is left to the next sign
       notRunAfter: 60,
       mendable: ['graph_unavailable'],
       limit: 3,
+      without: [],
     }),
   ).toEqual([])
 })

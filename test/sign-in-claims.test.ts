@@ -2,10 +2,9 @@ import { randomUUID } from 'node:crypto'
 import { beforeEach, expect, test } from 'vitest'
 import { findTokens, refuseTokens } from '../db/delegated-tokens.ts'
 import { insertLoginEvent } from '../db/login-events.ts'
-import { createEntraClient } from '../src/login/entra.ts'
 import { createBrowser } from './support/browser.ts'
 import { givenDatabase } from './support/database.ts'
-import { deadDatabase, publicUrl, testGateway } from './support/gateway.ts'
+import { deadDatabase, entraOf, publicUrl, testGateway } from './support/gateway.ts'
 import { callbackPath, givenTinyEntra, loginPath, person, type TinyEntra } from './support/tiny-entra.ts'
 
 let entra: TinyEntra
@@ -42,7 +41,7 @@ async function store(refused: boolean, objectId = person.oid, told = claims) {
 beforeEach(() => store(false))
 
 function setUp(db = database.db) {
-  const gateway = testGateway({ db, source: entra.source })
+  const gateway = testGateway({ db, configs: [entra.source] })
   return { ...gateway, browser: createBrowser(gateway.app, publicUrl) }
 }
 
@@ -59,8 +58,8 @@ test('a sign-in says that we handle claims challenges, at both endpoints, and so
   expect(claimsAsked(browser.visited)).toEqual([{ access_token: capability }])
   expect(claimsRedeemed()).toEqual([{ access_token: capability }])
   entra.requests.length = 0
-  await createEntraClient(entra.source)
-    .renew('refresh', claims)
+  await entraOf(entra.source)
+    .renew(person.tid, 'refresh', claims)
     .catch(() => undefined)
   expect(claimsRedeemed()).toEqual([{ access_token: { ...capability, ...wanted } }])
 })
@@ -107,10 +106,13 @@ test('a person who does not satisfy the claims is signed in all the same', async
   expect(logLines.join()).toContain('claims not satisfied')
 })
 
-test('a database that does not answer keeps nobody from signing in', async () => {
+test('a database that does not answer keeps nobody from going to Entra, and is told when they come back', async () => {
   const { browser } = setUp(dead)
-  expect((await browser.open(loginPath)).status).toBe(200)
+  const answer = await browser.open(loginPath)
+  expect(answer.status).toBe(503)
+  expect(await answer.text()).toMatch(/You are not signed in[^]*on our side/)
   expect(claimsAsked(browser.visited)).toHaveLength(1)
+  expect(browser.cookies().has('egs_session')).toBe(false)
 })
 
 test('a sign-in stored later ends whatever was refused', async () => {

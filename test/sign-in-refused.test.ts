@@ -1,5 +1,4 @@
 import { describe, expect, test, vi } from 'vitest'
-import type { GatewayParts } from '../src/gateway.ts'
 import { createBrowser, type Browser } from './support/browser.ts'
 import { givenDatabase } from './support/database.ts'
 import { newKey, publicUrl, testGateway } from './support/gateway.ts'
@@ -17,8 +16,8 @@ const database = givenDatabase()
 
 givenTinyEntra((given) => (entra = given))
 
-function setUp(parts: Partial<GatewayParts> = {}) {
-  const gateway = testGateway({ db: database.db, source: entra.source, ...parts })
+function setUp(parts: Partial<Parameters<typeof testGateway>[0]> = {}) {
+  const gateway = testGateway({ db: database.db, configs: [entra.source], ...parts })
   return { ...gateway, browser: createBrowser(gateway.app, publicUrl) }
 }
 

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import type { GatewayParts } from '../src/gateway.ts'
 import { createBrowser } from './support/browser.ts'
 import { givenDatabase } from './support/database.ts'
-import { deadDatabase, publicUrl, testGateway } from './support/gateway.ts'
+import { deadDatabase, newKey, publicUrl, testGateway } from './support/gateway.ts'
+import { newPerson, sessionIdOf, startSession, storePerson } from './support/sessions.ts'
 import {
   atCallback,
   callbackPath,
@@ -16,11 +16,12 @@ import {
 let entra: TinyEntra
 const database = givenDatabase()
 const dead = deadDatabase()
+const key = newKey('k1')
 
 givenTinyEntra((given) => (entra = given))
 
-function setUp(parts: Partial<GatewayParts> = {}) {
-  const gateway = testGateway({ db: database.db, source: entra.source, ...parts })
+function setUp(parts: Partial<Parameters<typeof testGateway>[0]> = {}) {
+  const gateway = testGateway({ db: database.db, configs: [entra.source], ...parts })
   return { ...gateway, browser: createBrowser(gateway.app, parts.publicUrl ?? publicUrl) }
 }
 
@@ -152,23 +153,68 @@ describe('errors of Entra', () => {
     expect((await browser.open(loginPath)).status).toBe(503)
     entra.next.tokenError = undefined
     expect((await browser.open(`${loginPath}?return_to=/session`)).status).toBe(200)
-    const unreachable = setUp({ source: { ...entra.source, authorityHost: 'http://127.0.0.1:9' } })
+    const unreachable = setUp({ configs: [{ ...entra.source, authorityHost: 'http://127.0.0.1:9' }] })
     expect((await unreachable.browser.open(loginPath)).status).toBe(503)
   })
 })
 
-test('a login event that cannot be stored does not keep anybody from signing in, and is logged without tokens', async () => {
+test('a login event that cannot be stored keeps nobody out who is known, and is logged without tokens', async () => {
   const { browser, logLines } = setUp({
-    db: dead,
     loginSucceeded: async (user) => {
       throw new Error(`insert failed, params: ${user.tokens.accessToken}`)
     },
   })
-  const answer = await browser.open(loginPath)
-  expect(answer.status).toBe(200)
-  expect(await answer.text()).toMatch(/Adele Vance[^]*can’t be shown right now/)
+  await storePerson(database.db, { tenantId: person.tid, objectId: person.oid })
+  const answer = await browser.open(`${loginPath}?return_to=/session`)
+  expect(await answer.json()).toMatchObject({ signedIn: true })
   expect(logLines.find((line) => line.includes('not stored'))).toContain('"level":50')
   for (const secret of secretsOf(browser)) expect(logLines.join()).not.toContain(secret)
+})
+
+test.each(['down', 'refusing what it is told'])(
+  'with a database that is %s the person is told that it is our fault, and is not signed in',
+  async (how) => {
+    const stranger = '66666666-6666-4666-8666-666666666666'
+    entra.next.claims = { oid: stranger }
+    const { browser, logLines } = setUp({
+      ...(how === 'down' ? { db: dead } : {}),
+      loginSucceeded: async (user) => {
+        throw new Error(`insert failed, params: ${user.tokens.accessToken}`)
+      },
+    })
+    const answer = await browser.open(loginPath)
+    expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '30'])
+    expect(await answer.text()).toMatch(/You are not signed in[^]*on our side, not on yours/)
+    expect([...browser.cookies().keys()]).toEqual([])
+    expect(logLines.join()).toMatch(new RegExp(`"objectId":"${stranger}"[^]*not stored here`))
+    for (const secret of secretsOf(browser)) expect(logLines.join()).not.toContain(secret)
+  },
+)
+
+test('each sign-in gives a new session, and the one that the browser had is over', async () => {
+  const { app, browser } = setUp()
+  const cookieAfter = async () => {
+    await browser.open(loginPath)
+    return browser.cookies().get('egs_session')?.value ?? ''
+  }
+  const isSignedIn = async (value: string): Promise<unknown> =>
+    await (await app.request('/session', { headers: { cookie: `egs_session=${value}` } })).json()
+  const first = await cookieAfter()
+  expect(await isSignedIn(first)).toMatchObject({ signedIn: true })
+  const second = await cookieAfter()
+  expect(sessionIdOf(second)).not.toBe(sessionIdOf(first))
+  expect(await isSignedIn(first)).toEqual({ signedIn: false })
+  expect(await isSignedIn(second)).toMatchObject({ signedIn: true })
+})
+
+test('a session that somebody planted in the browser is not the one that the person gets', async () => {
+  const planted = await startSession(database.db, newPerson(), { sessionKeys: [key] })
+  const { app, browser } = setUp({ sessionKeys: [key] })
+  browser.cookies().set('egs_session', { value: planted.slice('egs_session='.length), path: '/', flags: '' })
+  await browser.open(loginPath)
+  const answer = await app.request('/session', { headers: { cookie: planted } })
+  expect(await answer.json()).toEqual({ signedIn: false })
+  expect(browser.cookies().get('egs_session')?.value).not.toBe(planted.slice('egs_session='.length))
 })
 
 test.each([
@@ -197,8 +243,8 @@ test.each([
 
 test('unknown slugs are 404; addresses without the last slash are completed, query included', async () => {
   const { app } = setUp()
-  for (const path of ['/source/oauth/login/other/', '/source/oauth/callback/other/?code=x&state=y']) {
-    expect((await app.request(path)).status).toBe(404)
+  for (const path of ['login/other/', 'callback/other/?code=x&state=y', 'logout/other/?sid=x']) {
+    expect((await app.request(`/source/oauth/${path}`)).status).toBe(404)
   }
   const answer = await app.request('/source/oauth/login/entra-id?login_hint=a%40b')
   expect(answer.headers.get('location')).toBe('/source/oauth/login/entra-id/?login_hint=a%40b')

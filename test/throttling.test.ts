@@ -31,27 +31,27 @@ describe.each(availableBackends())('with the queue in %s', (backend) => {
     const [first, ...others] = [1, 2, 3, 4].map(personIn)
     simulator.faults.next({ on: { path: /\$batch/ }, status: 429, headers: { 'Retry-After': '2' } })
     const ended = login(first!)
-    while ((await context.budget.state())?.pausedMs === 0 || reads(world) === 0)
+    while ((await world.budget.state())?.pausedMs === 0 || reads(world) === 0)
       await new Promise((resolve) => setImmediate(resolve))
     const ends = [ended, ...others.map((person) => login(person))]
     const queue = context.backend.openQueue('sync')
     while ((await queue.getJobCounts('delayed'))['delayed'] !== 4)
       await new Promise((resolve) => setImmediate(resolve))
     expect(reads(world)).toBe(1)
-    expect((await context.budget.state())?.pausedMs).toBeGreaterThan(0)
+    expect((await world.budget.state())?.pausedMs).toBeGreaterThan(0)
     for (const end of await Promise.all(ends)) expect(end).toMatchObject({ outcome: 'applied' })
     expect(reads(world)).toBe(5)
   })
 
   test('an answer near the limit slows the tenant down before anything is refused', async () => {
     const world = await open({ backend })
-    const { simulator, context, startWorkers } = world
+    const { simulator, startWorkers } = world
     await startWorkers()
     const near = { 'x-ms-throttle-limit-percentage': '0.96' }
     const told = simulator.faults.next({ on: { page: 1 }, headers: near })
     expect(await login(personIn(1))).toMatchObject({ outcome: 'applied' })
     expect(told.remaining()).toBe(0)
-    const { pace, pausedMs } = (await context.budget.state())!
+    const { pace, pausedMs } = (await world.budget.state())!
     expect(pace).toBeLessThan(1)
     expect(pausedMs).toBe(0)
   })
@@ -59,7 +59,7 @@ describe.each(availableBackends())('with the queue in %s', (backend) => {
   test('who waits for a turn waits in the queue, once, and spends no attempt', async () => {
     const world = await open({ backend, environment: { GRAPH_UNITS_PER_10S: '100' } })
     const { context, startWorkers } = world
-    await context.budget.pause('high', new Throttled(3000, 'the budget begins with a pause'))
+    await world.budget.pause('high', new Throttled(3000, 'the budget begins with a pause'))
     await startWorkers({ concurrency: 2 })
     const people = Array.from({ length: 12 }, () => personIn(1))
     await Promise.all(people.map((person) => login(person)))

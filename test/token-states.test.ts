@@ -3,13 +3,12 @@ import { randomBytes } from 'node:crypto'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { closeDatabase, openDatabase } from '../db/client.ts'
 import { findTokenState, findWantedClaims, tokenStates } from '../db/token-states.ts'
-import { createEntraClient } from '../src/login/entra.ts'
 import { createExchangedTokens } from '../src/login/exchanged-tokens.ts'
 import { createUserTokens } from '../src/login/tokens.ts'
 import { createVault } from '../src/login/vault.ts'
 import { syncUser } from '../src/sync.ts'
 import { givenWorld } from './support/people.ts'
-import type { World } from './support/world.ts'
+import { partsWith, type World } from './support/world.ts'
 
 const people = givenWorld()
 let world: World
@@ -34,8 +33,8 @@ async function signIn() {
 const run = async () =>
   await syncUser(world.context, {
     userId,
-    tenantId: world.config.source.tenantId,
-    source: world.config.source.slug,
+    tenantId: world.simulator.tenant.id,
+    source: world.source.config.slug,
     cause: 'manual',
   })
 
@@ -109,8 +108,7 @@ test('a claims challenge that a renewal does not satisfy is kept for the next si
   })
   expect(await run()).toMatchObject({ outcome: 'needs_login' })
   expect(await state()).toEqual({ state: 'needs_login', reason: 'insufficient_claims' })
-  const wanted = async () =>
-    await findWantedClaims(world.db, world.config.source.tenantId, person, 'entra-id')
+  const wanted = async () => await findWantedClaims(world.db, world.simulator.tenant.id, person, 'entra-id')
   expect(JSON.parse((await wanted()) ?? '')).toEqual({
     access_token: {
       acrs: { essential: true, value: 'c1' },
@@ -152,10 +150,12 @@ test('states are counted by reason, and tokens of a missing key are a state that
   ])
   const vault = createVault([{ id: 'another', key: new Uint8Array(randomBytes(32)) }])
   const withoutKey = createUserTokens({ db: world.db, vault, renew: notNow, exchanged })
-  const end = await syncUser(
-    { ...world.context, tokens: withoutKey },
-    { userId, tenantId: world.config.source.tenantId, source: 'entra-id', cause: 'manual' },
-  )
+  const end = await syncUser(partsWith(world, { tokens: withoutKey }), {
+    userId,
+    tenantId: world.simulator.tenant.id,
+    source: 'entra-id',
+    cause: 'manual',
+  })
   expect(end).toMatchObject({ outcome: 'needs_login', error: { code: 'token_unreadable' } })
   expect(end.error?.message).toContain(keyIds[0])
   expect(await run()).toMatchObject({ outcome: 'applied' })
@@ -178,13 +178,13 @@ async function waitingForLocks(): Promise<number> {
 
 test('processes that renew the same tokens at once redeem the refresh token once', async () => {
   await spend()
-  const entra = createEntraClient(world.config.source)
+  const { entra } = world.source
   const begun: string[] = []
-  const renew = async (refreshToken: string) => {
+  const renew = async (tenantId: string, refreshToken: string) => {
     begun.push(refreshToken)
     // Entra answers when the two others wait, or ask as well.
     while (begun.length < 2 && (await waitingForLocks()) < 2);
-    return await entra.renew(refreshToken)
+    return await entra.renew(tenantId, refreshToken)
   }
   const vault = createVault(world.config.tokenKeys)
   const processes = [1, 2, 3].map(() => {
@@ -192,7 +192,7 @@ test('processes that renew the same tokens at once redeem the refresh token once
     pools.push(db)
     return createUserTokens({ db, vault, renew, exchanged })
   })
-  const owner = { userId, tenantId: world.config.source.tenantId, objectId: person, source: 'entra-id' }
+  const owner = { userId, tenantId: world.simulator.tenant.id, objectId: person, source: 'entra-id' }
   const given = await Promise.all(processes.map((tokens) => tokens.accessTokenOf(owner)))
   expect(new Set(given).size).toBe(1)
   expect(world.simulator.requests.all({ origin: 'entra', path: /token$/ })).toHaveLength(1)
@@ -204,13 +204,13 @@ test('a refusal that a sign-in has overtaken says nothing about its tokens', asy
     db: world.db,
     vault: createVault(world.config.tokenKeys),
     exchanged,
-    renew: async (refreshToken) => {
+    renew: async (tenantId, refreshToken) => {
       await signIn()
       world.simulator.faults.tokenError({ error: 'invalid_grant', error_codes: [50173] })
-      return await createEntraClient(world.config.source).renew(refreshToken)
+      return await world.source.entra.renew(tenantId, refreshToken)
     },
   })
-  const owner = { userId, tenantId: world.config.source.tenantId, objectId: person, source: 'entra-id' }
+  const owner = { userId, tenantId: world.simulator.tenant.id, objectId: person, source: 'entra-id' }
   await expect(tokens.accessTokenOf(owner)).rejects.toMatchObject({ reason: 'AADSTS50173' })
   expect(await state()).toEqual({ state: 'valid', reason: null })
 })

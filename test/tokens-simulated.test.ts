@@ -6,18 +6,19 @@ import { createExchangedTokens } from '../src/login/exchanged-tokens.ts'
 import { createExchange } from '../src/login/on-behalf-of.ts'
 import { createUserTokens } from '../src/login/tokens.ts'
 import { createVault } from '../src/login/vault.ts'
-import { syncUser, type SyncParts } from '../src/sync.ts'
+import { syncUser } from '../src/sync.ts'
 import { defaultClientId } from '../src/simulator/index.ts'
 import { givenWorld } from './support/people.ts'
-import type { World } from './support/world.ts'
+import { partsWith, type World } from './support/world.ts'
 
 const people = givenWorld()
 
-async function run(world: World, objectId: string, tokens: SyncParts['tokens'] = world.context.tokens) {
+async function run(world: World, objectId: string, tokens = world.source.tokens) {
   const [user] = await world.db.$client<{ id: string }[]>`select id from users where object_id = ${objectId}`
   const userId = user!.id
-  const { tenantId, slug: source } = world.config.source
-  const end = await syncUser({ ...world.context, tokens }, { userId, tenantId, source, cause: 'manual' })
+  const tenantId = world.simulator.tenant.id
+  const source = world.source.slug
+  const end = await syncUser(partsWith(world, { tokens }), { userId, tenantId, source, cause: 'manual' })
   const keyIds = world.config.tokenKeys.map(({ id }) => id)
   return { ...end, tokens: await findTokenState(world.db, userId, source, keyIds) }
 }
@@ -83,12 +84,12 @@ test("a simulated API's token becomes the person's memberships by the exchange t
       },
     })
   await store(api.access_token)
-  const source = { ...world.config.source, authorityHost: entraUrl }
+  const source = { ...world.source.config, authorityHost: entraUrl }
   const tokens = createUserTokens({
     db: world.db,
     vault: createVault(world.config.tokenKeys),
     renew: () => Promise.reject(new Error('a token of audience api is not renewed')),
-    exchanged: createExchangedTokens(createExchange(source)),
+    exchanged: createExchangedTokens(createExchange(source, world.source.credentials)),
   })
   expect(await run(world, person, tokens)).toMatchObject({ outcome: 'applied' })
   expect(await people.storedGroups(person)).toEqual(people.remoteGroups(person))

@@ -2,7 +2,6 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { findTokens, withRefreshLock } from '../db/delegated-tokens.ts'
 import { insertLoginEvent } from '../db/login-events.ts'
-import { createEntraClient } from '../src/login/entra.ts'
 import { tokenBinding } from '../src/login/login-succeeded.ts'
 import { createExchangedTokens } from '../src/login/exchanged-tokens.ts'
 import { createUserTokens, type RenewedTokenSet, type TokenOwner } from '../src/login/tokens.ts'
@@ -16,6 +15,7 @@ import {
   type Simulator,
 } from '../src/simulator/index.ts'
 import { createTestDatabase, type TestDatabase } from './support/database.ts'
+import { entraOf, testSource } from './support/gateway.ts'
 
 let database: TestDatabase
 let owner: TokenOwner
@@ -66,7 +66,12 @@ const renewed = (number: number): RenewedTokenSet => ({
 })
 const noExchange = createExchangedTokens(() => Promise.reject(new Error('nothing was to be exchanged')))
 const accessTokens = (renew: (refreshToken: string) => Promise<RenewedTokenSet>) =>
-  createUserTokens({ db: database.db, vault, renew, exchanged: noExchange }).accessTokenOf
+  createUserTokens({
+    db: database.db,
+    vault,
+    renew: async (_tenantId, refreshToken) => await renew(refreshToken),
+    exchanged: noExchange,
+  }).accessTokenOf
 const neverRenews = async (of: TokenOwner) =>
   await accessTokens(() => Promise.reject(new Error('nothing was to be renewed')))(of)
 
@@ -233,24 +238,21 @@ test.for([
   simulator = await startSimulator({ users: 0, groups: 0, https: false })
   const person = simulator.tenant.addUser({})
   const { refresh_token: refreshToken } = await simulator.signIn(person.id)
-  const entra = createEntraClient({
-    slug: 'entra-id',
-    name: 'Entra ID',
-    tenantId: simulator.tenant.id,
+  const tenantId = simulator.tenant.id
+  const entra = entraOf({
+    ...testSource,
+    tenant: { kind: 'single', id: tenantId },
     clientId: defaultClientId,
-    clientSecret: defaultClientSecret,
+    credentials: [{ kind: 'secret', id: 'secret', secret: defaultClientSecret }],
     authorityHost: simulator.entraUrl,
-    graphBaseUrl: simulator.graphUrl,
-    groupRead: 'transitive',
-    unitsPer10s: 3500,
   })
-  expect(await entra.renew(refreshToken!)).toMatchObject({
+  expect(await entra.renew(tenantId, refreshToken!)).toMatchObject({
     scopes: expect.arrayContaining([expect.stringContaining('User.Read')]),
   })
   simulator.faults.tokenError({ ...answer })
-  await expect(entra.renew(refreshToken!)).rejects.toMatchObject(
+  await expect(entra.renew(tenantId, refreshToken!)).rejects.toMatchObject(
     reason === undefined ? { code } : { code, reason },
   )
   simulator.faults.next({ on: { origin: 'entra', path: /token$/ }, cut: 'before-headers' })
-  await expect(entra.renew(refreshToken!)).rejects.toMatchObject({ code: 'graph_unavailable' })
+  await expect(entra.renew(tenantId, refreshToken!)).rejects.toMatchObject({ code: 'graph_unavailable' })
 })

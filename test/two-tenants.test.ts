@@ -76,9 +76,9 @@ test('the pause of one tenant does not hold up the other', async () => {
     headers: { 'Retry-After': '3' },
   })
   const waiting = login(resource, there!)
-  while (((await resource.context.budget.state())?.pausedMs ?? 0) === 0)
+  while (((await resource.budget.state())?.pausedMs ?? 0) === 0)
     await new Promise((resolve) => setImmediate(resolve))
   expect(await login(home, here!)).toMatchObject({ outcome: 'applied' })
-  expect((await resource.context.budget.state())?.pausedMs).toBeGreaterThan(0)
+  expect((await resource.budget.state())?.pausedMs).toBeGreaterThan(0)
   expect(await waiting).toMatchObject({ outcome: 'applied' })
 })

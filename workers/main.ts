@@ -45,7 +45,8 @@ export async function startWorkers(
   const enqueue = createEnqueue(producer, {
     onFailure: (error) => log.warn({ err: error }, 'the queue took no jobs'),
   })
-  const relay = startRelay({ db, enqueue, log }, options.relay)
+  const without = [...parts.sources.values()].filter(({ syncs }) => !syncs).map(({ slug }) => slug)
+  const relay = startRelay({ db, enqueue, log, without }, options.relay)
   log.info({ concurrency, queue: backend.kind }, 'worker started')
   return {
     stop: async () => {

@@ -24,6 +24,8 @@ export const decisions: Record<ErrorCode, Decision> = {
   unexpected_response: 'fail',
   wrong_user: 'fail',
   wrong_tenant: 'fail',
+  source_unknown: 'fail',
+  group_sync_off: 'fail',
   user_unknown: 'fail',
   database_failed: 'retry',
   queue_unavailable: 'retry',

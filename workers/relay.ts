@@ -24,6 +24,14 @@ export type RelayOptions = {
   notRunAfter?: number
 }
 
+export type RelayParts = {
+  db: Database
+  enqueue: Enqueue
+  log: Log
+  /** Slugs of sources without group sync: their events are no work. */
+  without?: readonly string[]
+}
+
 export type Relay = { stop: () => Promise<void> }
 
 const batch = 500
@@ -37,12 +45,9 @@ const mendable = Object.entries(decisions).flatMap(([code, decision]) =>
  * Enqueues the login events that the queue doesn't have: it was out of reach when they came, the producer died in
  * between, the queue lost them, or Graph was down for longer than a job's attempts. Any number of workers may run one, since enqueueing twice is harmless.
  */
-export function startRelay(
-  parts: { db: Database; enqueue: Enqueue; log: Log },
-  options: RelayOptions = {},
-): Relay {
+export function startRelay(parts: RelayParts, options: RelayOptions = {}): Relay {
   const { intervalMs = 2000, lostIntervalMs = 60_000, notEnqueuedAfter = 5, notRunAfter = 900 } = options
-  const rules = { notEnqueuedAfter, notRunAfter, limit: batch, mendable }
+  const rules = { notEnqueuedAfter, notRunAfter, limit: batch, mendable, without: parts.without ?? [] }
   const stopping = new AbortController()
   const loop = async () => {
     let lookForLostAt = 0
@@ -70,7 +75,7 @@ export function startRelay(
 
 /** True once the queue has the events. */
 async function relay(
-  { db, enqueue, log }: { db: Database; enqueue: Enqueue; log: Log },
+  { db, enqueue, log }: RelayParts,
   events: readonly StoredLoginEvent[],
 ): Promise<boolean> {
   if (events.length === 0) return true

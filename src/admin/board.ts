@@ -7,7 +7,10 @@ import { Hono } from 'hono'
 import { basicAuth } from 'hono/basic-auth'
 import { secureHeaders } from 'hono/secure-headers'
 import type { Logger } from 'pino'
+import type { SourceStatus } from '../source-status.ts'
+import { sourceMetrics } from './metrics.ts'
 import { redactDeep, redactText, showKnownFields } from './redact.ts'
+import { sourcesPage } from './sources-page.ts'
 
 /** A BullMQ queue of either backend; the types of the two have nothing closer in common. */
 export type BoardQueue = { readonly name: string }
@@ -17,6 +20,7 @@ export type AdminBoardParts = {
   password: string
   publicUrl: string
   queues: readonly BoardQueue[]
+  sourceStatus: () => Promise<readonly SourceStatus[]>
   log: Logger
 }
 
@@ -40,8 +44,11 @@ const boardPolicy = {
   frameAncestors: ["'none'"],
 }
 
-/** The pages of `/admin`: bull-board behind basic authentication, showing ids and redacted causes only. */
-export function adminBoard({ password, publicUrl, queues, log }: AdminBoardParts): Hono {
+/**
+ * The pages of `/admin` behind basic authentication: bull-board, showing ids and redacted causes only, how the sources do, and
+ * the same for Prometheus.
+ */
+export function adminBoard({ password, publicUrl, queues, sourceStatus, log }: AdminBoardParts): Hono {
   const server = new HonoAdapter(serveStatic)
   server.setBasePath(boardPath)
   createBullBoard({
@@ -60,6 +67,11 @@ export function adminBoard({ password, publicUrl, queues, log }: AdminBoardParts
 
   const app = new Hono()
   app.use(basicAuth({ username: 'admin', password, realm: 'entra-group-sync admin' }))
+  app.get('/sources', async (c) => c.html(await sourcesPage(await sourceStatus())))
+  app.get('/metrics', async (c) => {
+    const { text, contentType } = await sourceMetrics(await sourceStatus())
+    return c.body(text, 200, { 'Content-Type': contentType })
+  })
   app.use(secureHeaders({ contentSecurityPolicy: boardPolicy, strictTransportSecurity: false }))
   app.get('/', (c) => c.redirect(boardPath))
   app.route('/queues', server.registerPlugin())

@@ -1,8 +1,8 @@
 import { GraphUnavailable, SyncError } from '../errors.ts'
-import type { RemoteMembership, Snapshot } from '../snapshot.ts'
+import type { Profile, RemoteMembership, Snapshot } from '../snapshot.ts'
 import { refuse } from './answer.ts'
 import type { GraphClient } from './client.ts'
-import { batchAnswer, groupPage, groupProperties, me, type GroupPage } from './wire.ts'
+import { batchAnswer, groupPage, groupProperties, me, profileProperties, type GroupPage } from './wire.ts'
 
 export type ReadOptions = {
   /** Object id of the user the token must belong to. */
@@ -56,7 +56,12 @@ export async function readMemberships(client: GraphClient, options: ReadOptions)
         const told = `Graph announced ${announced} groups and listed ${memberships.size}`
         throw new GraphUnavailable(told, { requestId })
       }
-      return { beganAt: options.beganAt, memberships: [...memberships.values()], requestId }
+      return {
+        beganAt: options.beganAt,
+        memberships: [...memberships.values()],
+        person: first.person,
+        requestId,
+      }
     }
     if (seen.has(next) || seen.size === maxPages) {
       throw new SyncError('unexpected_response', 'Graph repeats a next-page link', { requestId })
@@ -84,14 +89,19 @@ async function readNext(client: GraphClient, path: string) {
   }
 }
 
-type FirstPage = { userId: string; page: GroupPage; requestId: string | undefined }
+type FirstPage = {
+  userId: string
+  person: Profile
+  page: GroupPage
+  requestId: string | undefined
+}
 
 async function readFirst(client: GraphClient, path: string): Promise<FirstPage> {
   const answer = await client.request({
     path: '/$batch',
     body: {
       requests: [
-        { id: 'me', method: 'GET', url: '/me?$select=id' },
+        { id: 'me', method: 'GET', url: `/me?$select=${profileProperties.join(',')}` },
         { id: 'groups', method: 'GET', url: path, headers: advanced },
       ],
     },
@@ -112,6 +122,7 @@ async function readFirst(client: GraphClient, path: string): Promise<FirstPage> 
   if (!person.success) throw unexpected('/me', requestId)
   return {
     userId: person.data.id,
+    person: person.data.profile,
     page: parsePage(groups.json, groups.requestId),
     requestId: groups.requestId,
   }

@@ -63,7 +63,28 @@ export const groupPage = z
 
 export type GroupPage = z.output<typeof groupPage>
 
-export const me = z.object({ id: z.string().transform((id) => id.toLowerCase()) })
+/** A property that is missing or has another type is not told; a person without an id is no person. */
+const told = z.string().max(1024).nullish().catch(null)
+
+export const me = z
+  .object({
+    id: z.string().transform((id) => id.toLowerCase()),
+    displayName: told,
+    userPrincipalName: told,
+    mail: told,
+    otherMails: z.array(z.string().max(1024)).max(100).nullish().catch(null),
+  })
+  .transform(({ id, ...labels }) => ({
+    id,
+    profile: {
+      displayName: labels.displayName ?? null,
+      userPrincipalName: labels.userPrincipalName ?? null,
+      mail: labels.mail ?? null,
+      otherMails: labels.otherMails ?? null,
+    },
+  }))
+
+export const profileProperties = ['id', 'displayName', 'userPrincipalName', 'mail', 'otherMails']
 
 /** Inner answers come in any order; bodies may be objects or, for other types, text (Graph docs: json-batching). */
 export const batchAnswer = z.object({

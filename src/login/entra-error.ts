@@ -5,6 +5,7 @@ import {
   Throttled,
   TokenRejected,
   type ErrorCode,
+  type ErrorDetails,
 } from '../errors.ts'
 import { retryAfterMs } from '../retry-after.ts'
 import { mergeClaims } from './claims.ts'
@@ -19,7 +20,9 @@ export type EntraErrorClass =
   | 'consent'
   /** The account, or a policy: signing in again leads to the same. */
   | 'denied'
-  /** The app registration, its secret or the tenant: everybody gets this until an operator mends it. */
+  /** The app's own secret, certificate or federated token: another one may be taken. */
+  | 'credential'
+  /** The app registration or the tenant: everybody gets this until an operator mends it. */
   | 'configuration'
   /** Our request was wrong. */
   | 'bug'
@@ -42,7 +45,10 @@ const classesByCode = classesOf(
   ['claims_challenge', [50076, 50079, 50074, 50078]],
   ['consent', [65001, 65004, 90094]],
   ['denied', [53003, 53000, 50057, 50034, 50105]],
-  ['configuration', [700016, 7000112, 90002, 50020, 7000215, 7000222, 700027, 7000218]],
+  // Not 50013: on behalf of somebody it is about that person's token. 70021 comes as invalid_request; many more of its kind
+  // are invalid_client, which is enough.
+  ['credential', [7000215, 7000222, 7000218, 50012, 700024, 700027, 70021, 700211, 700213, 700229]],
+  ['configuration', [700016, 7000112, 90002, 50020]],
   ['bug', [70011, 28002, 700022, 54005, 501481]],
   ['throttled', [90055, 50196]],
   ['transient', [90033, 90006, 90024, 50033]],
@@ -64,7 +70,8 @@ const classesByError = classesOf(
   ['sign_in_again', ['invalid_grant', 'login_required', 'account_selection_required']],
   ['claims_challenge', ['interaction_required']],
   ['consent', ['consent_required', 'access_denied']],
-  ['configuration', ['invalid_client', 'unauthorized_client', 'invalid_tenant']],
+  ['credential', ['invalid_client']],
+  ['configuration', ['unauthorized_client', 'invalid_tenant']],
   [
     'bug',
     [
@@ -88,6 +95,21 @@ export function classifyEntraError({ status, error, suberror, codes }: EntraErro
   // An Entra that is unwell says other things than it means.
   if (known === undefined && status !== undefined && status >= 500) return 'transient'
   return known ?? classesBySuberror.get(suberror) ?? classesByError.get(error) ?? 'transient'
+}
+
+/**
+ * Entra didn't take the app's own credential, so that another one may do. It says so before it looks at what the request is
+ * about.
+ */
+export class CredentialRefused extends SyncError {
+  /** Why: a code such as `AADSTS7000222`, an OAuth `error`, or ours. */
+  readonly reason: string
+
+  constructor(reason: string, message: string, details: ErrorDetails = {}) {
+    super('config_invalid', message, details)
+    this.name = 'CredentialRefused'
+    this.reason = reason
+  }
 }
 
 /** Milliseconds, where a pause is asked for and none is named. */
@@ -123,7 +145,9 @@ export function entraFailure(
       const who = 'the account is disabled, gone, not assigned to the app, or kept out by a policy'
       return new AccessDenied(`${said}: ${who}`, { ...details, code: 'sign_in_denied', reason, claims })
     },
-    configuration: () => failed('config_invalid', 'check the app registration and its secret'),
+    credential: () =>
+      new CredentialRefused(reason, `${said}: check the credentials of the app registration`, details),
+    configuration: () => failed('config_invalid', 'check the app registration'),
     bug: () => failed('unexpected_response', 'the request was not as Entra wants it'),
     throttled: pause,
     transient: () =>

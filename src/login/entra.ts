@@ -1,31 +1,16 @@
 import * as client from 'openid-client'
 import { z } from 'zod'
-import type { SourceConfig } from '../config.ts'
 import { SyncError } from '../errors.ts'
+import { openIdScopes, takesTenant, tenantSegment, type SourceConfig } from '../source-config.ts'
 import { claimsParameter } from './claims.ts'
-import type { PendingSignIn } from './oauth-state.ts'
+import type { AppCredentials } from './credentials.ts'
+import { createEndpoints, type EntraEndpoints } from './entra-endpoints.ts'
 import { fetchFromEntra } from './entra-fetch.ts'
-import { renewTokens, requestFailure } from './renew.ts'
+import { verifyIdToken } from './id-token.ts'
+import { createKeySet, type KeySet } from './key-set.ts'
+import type { PendingSignIn } from './oauth-state.ts'
+import { renewTokens } from './renew.ts'
 import type { RenewedTokenSet } from './tokens.ts'
-
-/** `GroupMember.Read.All` is the least permission that reads groups with their names. */
-export const signInScopes = 'openid profile email offline_access User.Read GroupMember.Read.All'
-
-const guid = z.guid().transform((text) => text.toLowerCase())
-const label = z
-  .string()
-  .transform((text) => text.slice(0, 256))
-  .optional()
-  .catch(undefined)
-
-/** Claims of a v2 ID token; `oid` with `tid` is the identity, the rest are labels (id-token-claims-reference). */
-const idTokenClaims = z.object({
-  tid: guid,
-  oid: guid,
-  name: label,
-  preferred_username: label,
-  email: label,
-})
 
 export type EntraSignIn = {
   tenantId: string
@@ -33,115 +18,141 @@ export type EntraSignIn = {
   displayName: string | undefined
   userPrincipalName: string | undefined
   mail: string | undefined
+  /** The session at Entra, which names it when the person signs out there. */
+  entraSession: string | undefined
+  /** What Entra wants to be told at sign-out, so that it doesn't ask which account. */
+  logoutHint: string | undefined
   tokens: { accessToken: string; expiresAt: string; refreshToken: string | undefined; scopes: string[] }
 }
 
 export type EntraClient = {
   /** Where to send the browser. Contacts Entra on first use only. */
-  authorizationUrl: (
-    pending: Omit<PendingSignIn, 'returnTo'>,
-    redirectUri: string,
-    loginHint: string | undefined,
-  ) => Promise<URL>
+  authorizationUrl: (pending: Omit<PendingSignIn, 'returnTo'>, redirectUri: string) => Promise<URL>
   /** Redeems the code of a callback and proves who signed in. `answered` is the URL the browser came back to. */
   redeem: (answered: URL, pending: PendingSignIn) => Promise<EntraSignIn>
-  /** Redeems a refresh token; see {@link renewTokens}. */
-  renew: (refreshToken: string, claims?: string) => Promise<RenewedTokenSet>
+  /** Redeems a refresh token in the person's tenant; see {@link renewTokens}. */
+  renew: (tenantId: string, refreshToken: string, claims?: string) => Promise<RenewedTokenSet>
+  /** Where to send the browser to sign out at Entra as well; undefined where Entra has no such place. */
+  signOutUrl: (returnTo: string, logoutHint: string | undefined) => Promise<URL | undefined>
 }
 
-/**
- * One app registration of one tenant. What makes an ID token good: signed RS256 by a key the tenant publishes, `iss`,
- * `aud`, `exp` and `nonce` (openid-client), and `tid` is the configured tenant.
- */
-export function createEntraClient(source: SourceConfig): EntraClient {
-  const configuration = discoverOnce(source)
+/** One app registration, for one tenant or several. */
+export function createEntraClient(source: SourceConfig, credentials: AppCredentials): EntraClient {
+  const endpointsOf = createEndpoints(source.authorityHost, source.clientId)
+  const signInEndpoints = async () => await endpointsOf(tenantSegment(source))
+  const scope = [...openIdScopes, ...source.scopes].join(' ')
+  let keys: { url: string; set: KeySet } | undefined
+  const keySetOf = ({ keys: url }: EntraEndpoints): KeySet => {
+    if (keys?.url !== url.href) keys = { url: url.href, set: createKeySet(url) }
+    return keys.set
+  }
   return {
-    authorizationUrl: async (pending, redirectUri, loginHint) =>
-      client.buildAuthorizationUrl(await configuration(), {
+    authorizationUrl: async (pending, redirectUri) => {
+      const { configure } = await signInEndpoints()
+      return client.buildAuthorizationUrl(configure(client.None()), {
         redirect_uri: redirectUri,
-        scope: signInScopes,
+        scope,
         state: pending.state,
         nonce: pending.nonce,
         code_challenge: await client.calculatePKCECodeChallenge(pending.codeVerifier),
         code_challenge_method: 'S256',
         claims: claimsParameter(pending.claims),
-        ...(loginHint === undefined ? {} : { login_hint: loginHint }),
-      }),
-    redeem: async (answered, pending) => {
-      const checks = {
-        expectedState: pending.state,
-        expectedNonce: pending.nonce,
-        pkceCodeVerifier: pending.codeVerifier,
-        idTokenExpected: true,
-      }
-      const tokens = await client.authorizationCodeGrant(await configuration(), answered, checks, {
-        claims: claimsParameter(pending.claims),
+        ...(pending.loginHint === undefined ? {} : { login_hint: pending.loginHint }),
       })
-      const claims = idTokenClaims.safeParse(tokens.claims())
-      if (!claims.success)
-        throw new SyncError('token_rejected', 'the ID token names no user: oid or tid is missing')
-      const { tid, oid, name, preferred_username: userPrincipalName, email } = claims.data
-      if (tid !== source.tenantId) throw new SyncError('token_rejected', 'the ID token is of another tenant')
+    },
+    redeem: async (answered, pending) => {
+      const endpoints = await signInEndpoints()
+      const { tokens, idToken } = await credentials.withCredential(
+        async () => await redeemCode(endpoints, credentials.clientAuth, answered, pending),
+      )
+      if (idToken === undefined) throw new SyncError('unexpected_response', 'Entra answered no ID token')
+      const rules = {
+        clientId: source.clientId,
+        issuer: endpoints.issuer,
+        takesTenant: (tenantId: string) => takesTenant(source, tenantId),
+        nonce: pending.nonce,
+      }
+      const claims = await verifyIdToken(idToken, rules, keySetOf(endpoints))
       return {
-        tenantId: tid,
-        objectId: oid,
-        displayName: name,
-        userPrincipalName,
-        mail: email,
+        tenantId: claims.tid,
+        objectId: claims.oid,
+        displayName: claims.name,
+        userPrincipalName: claims.preferred_username,
+        mail: claims.email,
+        entraSession: claims.sid,
+        logoutHint: claims.login_hint,
         tokens: {
           accessToken: tokens.access_token,
           // Entra always answers expires_in; without it the token is taken for spent and refreshed at first use.
           expiresAt: new Date(Date.now() + (tokens.expiresIn() ?? 0) * 1000).toISOString(),
           refreshToken: tokens.refresh_token,
           // RFC 6749 section 5.1: no scope in the answer means all that was asked for.
-          scopes: (tokens.scope ?? signInScopes).split(' ').filter(Boolean),
+          scopes: (tokens.scope ?? scope).split(' ').filter(Boolean),
         },
       }
     },
-    renew: async (refreshToken, claims) =>
-      await renewTokens(await configuration().catch(unreadable), refreshToken, claims),
+    renew: async (tenantId, refreshToken, claims) => {
+      const { configure } = await endpointsOf(tenantId)
+      return await credentials.withCredential(
+        async () => await renewTokens(configure(credentials.clientAuth), refreshToken, claims),
+      )
+    },
+    signOutUrl: async (returnTo, logoutHint) => {
+      const { endSession } = await signInEndpoints()
+      if (!endSession) return undefined
+      // A copy: the endpoints are kept, and one person's hint is nobody else's.
+      const url = new URL(endSession)
+      url.searchParams.set('post_logout_redirect_uri', returnTo)
+      if (logoutHint !== undefined) url.searchParams.set('logout_hint', logoutHint)
+      return url
+    },
   }
 }
 
-async function unreadable(error: unknown): Promise<never> {
-  throw await requestFailure(error, "Entra's endpoints can't be read")
-}
-
-/** The tenant's endpoints, read at the first sign-in and kept; a failure is not kept, so that the next one tries again. */
-function discoverOnce(source: SourceConfig): () => Promise<client.Configuration> {
-  let known: Promise<client.Configuration> | undefined
-  return async () => {
-    known ??= discover(source)
-    try {
-      return await known
-    } catch (error) {
-      known = undefined
-      throw error
-    }
-  }
-}
-
-async function discover(source: SourceConfig): Promise<client.Configuration> {
-  const issuer = new URL(`${source.authorityHost}/${source.tenantId}/v2.0`)
-  const metadata = {
-    client_secret: source.clientSecret,
-    id_token_signed_response_alg: 'RS256',
-    [client.clockTolerance]: 60,
-  }
-  const configuration = await client.discovery(issuer, source.clientId, metadata, undefined, {
-    timeout: 10,
-    [client.customFetch]: fetchFromEntra,
-    // openid-client trusts TLS for an ID token from the token endpoint; we want the signature checked all the same.
-    execute: [
-      client.enableNonRepudiationChecks,
-      ...(issuer.protocol === 'http:' ? [client.allowInsecureRequests] : []),
-    ],
+/**
+ * The code for tokens. The ID token is taken out of the answer before openid-client reads it, and is judged by
+ * {@link verifyIdToken}: openid-client knows the rule for several tenants at login.microsoftonline.com only, and neither
+ * asks whose tokens a key signs nor reads keys anew when it has to.
+ */
+async function redeemCode(
+  { configure }: EntraEndpoints,
+  credential: client.ClientAuth,
+  answered: URL,
+  pending: PendingSignIn,
+) {
+  let idToken: string | undefined
+  const configuration = configure(credential, async (url, options) => {
+    const response = await fetchFromEntra(url, options)
+    const read = await withoutIdToken(response)
+    idToken = read.idToken
+    return read.response
   })
-  const server = configuration.serverMetadata()
-  for (const endpoint of [server.authorization_endpoint, server.token_endpoint, server.jwks_uri]) {
-    if (endpoint === undefined || new URL(endpoint).origin !== issuer.origin) {
-      throw new SyncError('unexpected_response', `Entra's endpoints are not all at ${issuer.origin}`)
-    }
+  const tokens = await client.authorizationCodeGrant(
+    configuration,
+    answered,
+    { expectedState: pending.state, pkceCodeVerifier: pending.codeVerifier },
+    { claims: claimsParameter(pending.claims) },
+  )
+  return { tokens, idToken }
+}
+
+const tokenAnswer = z.looseObject({ id_token: z.string().optional().catch(undefined) })
+
+/** Whatever isn't tokens as JSON is openid-client's to refuse. */
+async function withoutIdToken(response: Response): Promise<{ response: Response; idToken?: string }> {
+  if (!response.ok) return { response }
+  const text = await response.clone().text()
+  const parsed = tokenAnswer.safeParse(jsonOf(text))
+  if (!parsed.success || parsed.data.id_token === undefined) return { response }
+  const { id_token: idToken, ...rest } = parsed.data
+  const { status, headers } = response
+  return { response: new Response(JSON.stringify(rest), { status, headers }), idToken }
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
   }
-  return configuration
 }

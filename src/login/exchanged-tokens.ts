@@ -8,8 +8,11 @@ export type ExchangedToken = {
   expiresAt: number
 }
 
-/** Exchanges a user's token of our own API for one of Graph's. */
-export type Exchange = (assertion: string, claims?: string) => Promise<ExchangedToken>
+/** Exchanges a user's token of our own API for one of Graph's, at the user's tenant. */
+export type Exchange = (
+  assertion: string,
+  about: { tenantId: string; claims?: string | undefined },
+) => Promise<ExchangedToken>
 
 export type ExchangedTokens = {
   /**
@@ -19,7 +22,7 @@ export type ExchangedTokens = {
    */
   for: (
     assertion: string,
-    about: { livesMs: number; refused?: string; claims?: string | undefined },
+    about: { tenantId: string; livesMs: number; refused?: string; claims?: string | undefined },
   ) => Promise<string>
 }
 
@@ -33,7 +36,7 @@ const renewBelowMs = 60_000
 export function createExchangedTokens(exchange: Exchange, capacity = 1000): ExchangedTokens {
   const known = new Map<string, ExchangedToken>()
   return {
-    for: async (assertion, { livesMs, refused, claims }) => {
+    for: async (assertion, { tenantId, livesMs, refused, claims }) => {
       const key = createHash('sha256').update(assertion).digest('base64')
       const earlier = known.get(key)
       if (
@@ -46,7 +49,7 @@ export function createExchangedTokens(exchange: Exchange, capacity = 1000): Exch
       known.delete(key)
       if (livesMs <= 0)
         throw new TokenRejected('assertion_expired', "the stored token of the application's own API is spent")
-      const token = await exchange(assertion, claims)
+      const token = await exchange(assertion, { tenantId, claims })
       known.set(key, token)
       const [oldest] = known.keys()
       if (known.size > capacity && oldest !== undefined) known.delete(oldest)

@@ -19,6 +19,8 @@ export type LoginParts = {
   vault: Vault
   /** Slug of the source people sign in through. */
   source: string
+  /** False where no run follows: the source has no group sync. */
+  syncs: boolean
   /** Hands the stored event to the queue; false if it couldn't. */
   enqueue: (event: StoredLoginEvent) => Promise<boolean>
   /** Calls back with the user's id whenever a sync job has ended. Resolves once no later end is missed. */
@@ -40,6 +42,7 @@ export function createLoginSucceeded(parts: LoginParts): LoginSucceeded {
       throw databaseFailure(error)
     })
     if (!labelled) inBackground(updateUserLabels(db, event))
+    if (!parts.syncs) return { eventId: event.eventId, outcome: 'off' }
     const run = await (waitUpToMs > 0
       ? runWithin(parts, stored, waitUpToMs)
       : enqueue(stored).then(() => undefined))
@@ -58,7 +61,7 @@ function parseUser(user: SignedInUser): z.output<typeof signedInUser> {
 }
 
 async function sealEvent(
-  { vault, source }: LoginParts,
+  { vault, source, syncs }: LoginParts,
   user: z.output<typeof signedInUser>,
 ): Promise<NewLoginEvent> {
   const { accessToken, refreshToken, expiresAt, scopes, audience = 'graph' } = user.tokens
@@ -80,6 +83,7 @@ async function sealEvent(
     expiresAt,
     scopes,
     audience,
+    settled: !syncs,
   }
 }
 

@@ -1,25 +1,41 @@
 import { Hono, type Context } from 'hono'
 import { randomNonce, randomPKCECodeVerifier, randomState } from 'openid-client'
 import type { Logger } from 'pino'
-import type { SourceConfig } from '../config.ts'
+import { databaseFailure } from '../database-failure.ts'
 import { toSyncError } from '../errors.ts'
+import type { SourceConfig } from '../source-config.ts'
 import { within } from '../within.ts'
-import { createEntraClient, type EntraClient, type EntraSignIn } from './entra.ts'
-import type { LoginSucceeded } from './signed-in-user.ts'
+import type { AdmissionRefusal } from './admission.ts'
+import type { EntraClient, EntraSignIn } from './entra.ts'
+import { consentPage, notAdmittedPage, notStoredPage, unknownStatePage } from './failure-pages.ts'
+import { refusedPage, unsatisfiedPage } from './failure-pages.ts'
 import type { PendingSignIn, PendingSignIns } from './oauth-state.ts'
-import { problemPage, type Html } from './page.ts'
 import { safeReturnTo } from './return-to.ts'
-import type { Sessions } from './session.ts'
-import { adviceFor, describeSignInFailure, type SignInFailure } from './sign-in-failure.ts'
+import type { Session, Sessions } from './session.ts'
+import { claimsWantedBy, describeSignInFailure } from './sign-in-failure.ts'
+import type { LoginSucceeded } from './signed-in-user.ts'
+
+/** A source as far as signing in goes. */
+export type SignInSource = {
+  config: SourceConfig
+  entra: EntraClient
+  loginSucceeded: LoginSucceeded
+  /** Why somebody whom Entra lets in doesn't get in here; undefined for those who do. */
+  refusalOf: (person: EntraSignIn) => Promise<AdmissionRefusal | undefined>
+  /** Once the person is stored, and before they are signed in. */
+  settle: (person: EntraSignIn) => Promise<void>
+}
 
 export type OAuthSourceParts = {
   publicUrl: string
-  source: SourceConfig
+  /** By slug. */
+  sources: ReadonlyMap<string, SignInSource>
   pendingSignIns: PendingSignIns
   sessions: Sessions
-  loginSucceeded: LoginSucceeded
   /** The claims that this person's next sign-in has to ask for, where tokens were refused for the lack of them. */
-  wantedClaims: (tenantId: string, objectId: string) => Promise<string | undefined>
+  wantedClaims: (source: string, tenantId: string, objectId: string) => Promise<string | undefined>
+  /** Ends the sessions that were started in a session at Entra. */
+  endSessionsAt: (source: string, entraSession: string) => Promise<number>
   log: Logger
 }
 
@@ -29,14 +45,19 @@ const storeWithinMs = 5000
 /** How long a sign-in waits to hear which claims to ask for before it goes on without. */
 const claimsWithinMs = 1000
 
-/** The routes of a source: `login/<slug>/` sends the browser to Entra, `callback/<slug>/` is where it comes back to. */
+/**
+ * The routes of the sources: `login/<slug>/` sends the browser to Entra, `callback/<slug>/` is where it comes back to, and
+ * `logout/<slug>/` is told by Entra that somebody has signed out there.
+ */
 export function oauthSource(parts: OAuthSourceParts): Hono {
-  const { source, pendingSignIns } = parts
-  const entra = createEntraClient(source)
-  const publicHost = new URL(parts.publicUrl).host
   const app = new Hono()
+  const publicHost = new URL(parts.publicUrl).host
+  const sourceOf = (c: Context) => {
+    const source = parts.sources.get(c.req.param('slug') ?? '')
+    return source?.config.enabled ? source : undefined
+  }
 
-  for (const step of ['login', 'callback']) {
+  for (const step of ['login', 'callback', 'logout']) {
     app.get(`/${step}/:slug`, (c) => {
       const { pathname, search } = new URL(c.req.url)
       return c.redirect(`${pathname}/${search}`, 301)
@@ -44,7 +65,8 @@ export function oauthSource(parts: OAuthSourceParts): Hono {
   }
 
   app.get('/login/:slug/', async (c) => {
-    if (c.req.param('slug') !== source.slug) return c.notFound()
+    const source = sourceOf(c)
+    if (!source) return c.notFound()
     const { host, pathname, search } = new URL(c.req.url)
     // Entra sends the browser back to the public URL: a cookie set under another name of this host would be missed.
     if (host !== publicHost && isLoopback(host))
@@ -52,158 +74,177 @@ export function oauthSource(parts: OAuthSourceParts): Hono {
     const returnTo = safeReturnTo(c.req.query('return_to'))
     const loginHint = c.req.query('login_hint')?.slice(0, 320) || undefined
     // Only of a person who is proven: what a hint would bring up stood in the address for whoever typed it.
-    const session = await parts.sessions.read(c)
-    const claims = session && (await findWantedClaims(parts, session))
+    const session = await sessionOf(parts, c)
+    const claims = session && (await findWantedClaims(parts, source, session))
     const wanted =
       claims === undefined ? {} : { claims, claimsOf: session?.objectId, again: 'asked' as const }
-    return await sendToEntra(parts, c, entra, { returnTo, loginHint, ...wanted })
+    return await sendToEntra(parts, c, source, { returnTo, loginHint, ...wanted })
   })
 
   app.get('/callback/:slug/', async (c) => {
-    if (c.req.param('slug') !== source.slug) return c.notFound()
-    const pending = await pendingSignIns.take(c, c.req.query('state') ?? '')
-    if (pending?.slug !== source.slug) return await unknownState(parts, c)
+    const source = sourceOf(c)
+    if (!source) return c.notFound()
+    const { slug } = source.config
+    const { state = '', admin_consent: consent } = c.req.query()
+    if (consent !== undefined) return c.html(await consentPage(slug, /^true$/i.test(consent)))
+    const pending = await parts.pendingSignIns.take(c, state)
+    if (pending?.slug !== slug) {
+      parts.log.warn({ source: slug, error: 'unknown_state' }, 'sign-in failed')
+      return c.html(await unknownStatePage(slug), 400)
+    }
     let person: EntraSignIn
     try {
-      person = await entra.redeem(new URL(callbackUrl(parts) + new URL(c.req.url).search), pending)
+      const answered = new URL(callbackUrl(parts, slug) + new URL(c.req.url).search)
+      person = await source.entra.redeem(answered, pending)
     } catch (error) {
-      return await failed(parts, c, error, pending)
+      // Entra may want more only now that it sees the code: it is asked again, with that, and once.
+      const claims = pending.claims === undefined ? claimsWantedBy(error) : undefined
+      const { returnTo, loginHint, again } = pending
+      if (claims === undefined) return await failed(parts, c, slug, error, pending)
+      return await sendToEntra(parts, c, source, { returnTo, loginHint, claims, again })
     }
-    const { returnTo } = pending
-    // Whoever came back may be another person than the one who was sent.
-    const isAnswered = pending.again === 'sent' || pending.claimsOf === person.objectId
-    const claims = isAnswered ? undefined : await findWantedClaims(parts, person)
-    await recordLogin(parts, person)
-    await parts.sessions.start(c, person)
-    if (claims === undefined) return c.redirect(returnTo, 303)
-    const loginHint = person.userPrincipalName
-    const claimsOf = person.objectId
-    return await sendToEntra(parts, c, entra, { returnTo, loginHint, claims, claimsOf, again: 'sent' })
+    try {
+      return await welcome(parts, c, source, pending, person)
+    } catch (error) {
+      return await notLetIn(parts, c, slug, person, databaseFailure(error).code)
+    }
+  })
+
+  // Entra calls this from a frame of its own page, without our cookies: the id it sends is what ends the session.
+  app.get('/logout/:slug/', async (c) => {
+    const source = sourceOf(c)
+    if (!source) return c.notFound()
+    const sid = c.req.query('sid') ?? ''
+    const ended = /^[\w-]{1,256}$/.test(sid) ? await parts.endSessionsAt(source.config.slug, sid) : 0
+    parts.log.info({ source: source.config.slug, sessions: ended }, 'signed out at Entra')
+    return c.body(null, 200)
   })
 
   return app
+}
+
+/** The person is proven: let in, stored, signed in; or sent to Entra once more for claims that are theirs. */
+async function welcome(
+  parts: OAuthSourceParts,
+  c: Context,
+  source: SignInSource,
+  pending: PendingSignIn,
+  person: EntraSignIn,
+): Promise<Response> {
+  const { slug } = source.config
+  const refusal = await source.refusalOf(person)
+  if (refusal !== undefined) {
+    parts.log.warn({ source: slug, error: refusal, objectId: person.objectId }, 'sign-in not admitted')
+    if (refusal === 'membership_unknown') c.header('Retry-After', '30')
+    return c.html(await notAdmittedPage(slug, refusal), refusal === 'membership_unknown' ? 503 : 403)
+  }
+  // Whoever came back may be another person than the one who was sent.
+  const isAnswered = pending.again === 'sent' || pending.claimsOf === person.objectId
+  const claims = isAnswered ? undefined : await findWantedClaims(parts, source, person)
+  await recordLogin(parts, source, person)
+  await source.settle(person)
+  if (!(await parts.sessions.start(c, { ...person, source: slug })))
+    return await notLetIn(parts, c, slug, person)
+  if (claims === undefined) return c.redirect(pending.returnTo, 303)
+  return await sendToEntra(parts, c, source, {
+    returnTo: pending.returnTo,
+    loginHint: person.userPrincipalName,
+    claims,
+    claimsOf: person.objectId,
+    again: 'sent',
+  })
+}
+
+/** Entra has let the person in, and we have nowhere to keep that. */
+async function notLetIn(
+  { log }: OAuthSourceParts,
+  c: Context,
+  slug: string,
+  { objectId }: EntraSignIn,
+  code?: string,
+): Promise<Response> {
+  log.error({ source: slug, code, objectId }, 'signed in at Entra, but not stored here')
+  return c.html(await notStoredPage(slug), 503, { 'Retry-After': '30' })
 }
 
 /** The browser on its way to Entra. */
 async function sendToEntra(
   parts: OAuthSourceParts,
   c: Context,
-  entra: EntraClient,
-  wanted: Pick<PendingSignIn, 'returnTo' | 'claims' | 'claimsOf' | 'again'> & {
-    loginHint: string | undefined
-  },
+  { config: { slug }, entra }: SignInSource,
+  wanted: Pick<PendingSignIn, 'returnTo' | 'loginHint' | 'claims' | 'claimsOf' | 'again'>,
 ): Promise<Response> {
-  const { loginHint, ...rest } = wanted
-  const { slug } = parts.source
   const pending = {
-    ...rest,
+    ...wanted,
     slug,
     state: randomState(),
     nonce: randomNonce(),
     codeVerifier: randomPKCECodeVerifier(),
   }
   try {
-    const url = await entra.authorizationUrl(pending, callbackUrl(parts), loginHint)
+    const url = await entra.authorizationUrl(pending, callbackUrl(parts, slug))
     await parts.pendingSignIns.remember(c, pending)
     return c.redirect(url.href, 302)
   } catch (error) {
-    return await failed(parts, c, error, pending)
+    return await failed(parts, c, slug, error, pending)
   }
 }
 
-const callbackUrl = ({ publicUrl, source }: OAuthSourceParts) =>
-  `${publicUrl}/source/oauth/callback/${source.slug}/`
+const callbackUrl = ({ publicUrl }: OAuthSourceParts, slug: string) =>
+  `${publicUrl}/source/oauth/callback/${slug}/`
+
+/** A session that can't be read doesn't keep anybody from signing in anew. */
+async function sessionOf({ sessions }: OAuthSourceParts, c: Context): Promise<Session | undefined> {
+  return await sessions.read(c).catch(() => undefined)
+}
 
 async function findWantedClaims(
   { wantedClaims }: OAuthSourceParts,
+  { config }: SignInSource,
   { tenantId, objectId }: { tenantId: string; objectId: string },
 ): Promise<string | undefined> {
   let claims: string | undefined
   const find = async () => {
-    claims = await wantedClaims(tenantId, objectId)
+    claims = await wantedClaims(config.slug, tenantId, objectId)
   }
   await within(claimsWithinMs, find())
   return claims
 }
 
 /** Signing in survives whatever happens to the event: the next sign-in, or the resync, makes up for a lost one. */
-async function recordLogin({ loginSucceeded, log }: OAuthSourceParts, person: EntraSignIn): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
+async function recordLogin(
+  { log }: OAuthSourceParts,
+  { loginSucceeded }: SignInSource,
+  person: EntraSignIn,
+): Promise<void> {
+  const { tenantId, objectId, userPrincipalName, displayName, mail, tokens } = person
   const lost = (error: unknown) => {
     const { code, name } = toSyncError(error)
-    log.error(
-      { code, error: name, objectId: person.objectId },
-      'signed in, but the login event was not stored',
-    )
+    log.error({ code, error: name, objectId }, 'signed in, but the login event was not stored')
   }
-  const stored = loginSucceeded(person).then(() => undefined, lost)
-  const tooLate = new Promise<void>((resolve) => {
-    timer = setTimeout(() => {
-      log.warn({ objectId: person.objectId }, 'signed in before the login event was stored')
-      resolve()
-    }, storeWithinMs)
-  })
-  await Promise.race([stored, tooLate])
-  clearTimeout(timer)
-}
-
-async function unknownState({ source, log }: OAuthSourceParts, c: Context): Promise<Response> {
-  log.warn({ source: source.slug, error: 'unknown_state' }, 'sign-in failed')
-  return c.html(
-    await problemPage({
-      title: 'This sign-in can’t be finished',
-      advice:
-        'It was begun more than ten minutes ago, was already used, or was begun in another browser. Nothing is wrong with your account.',
-      action: { href: `/source/oauth/login/${source.slug}/`, text: 'Sign in again' },
-    }),
-    400,
-  )
+  const event = { tenantId, objectId, userPrincipalName, displayName, mail, tokens }
+  const stored = loginSucceeded(event).then(() => undefined, lost)
+  if (!(await within(storeWithinMs, stored)))
+    log.warn({ objectId }, 'signed in before the login event was stored')
 }
 
 async function failed(
-  { source, log }: OAuthSourceParts,
+  { log }: OAuthSourceParts,
   c: Context,
+  slug: string,
   error: unknown,
   { again, returnTo }: Pick<PendingSignIn, 'again' | 'returnTo'>,
 ): Promise<Response> {
-  const { temporary, ...facts } = describeSignInFailure(error)
-  log.warn({ source: source.slug, ...facts }, again ? 'claims not satisfied' : 'sign-in failed')
+  const failure = describeSignInFailure(error)
+  const { advice: _, ...facts } = failure
+  log.warn({ source: slug, ...facts }, again ? 'claims not satisfied' : 'sign-in failed')
   // Signed in already, with the memberships as they were.
   if (again === 'sent') return c.redirect(returnTo, 303)
-  if (temporary) c.header('Retry-After', '30')
+  if (failure.temporary) c.header('Retry-After', '30')
   if (again === 'asked')
-    return c.html(await unsatisfied({ temporary, ...facts }, returnTo), temporary ? 503 : 403)
-  return c.html(
-    await problemPage({
-      title: 'You are not signed in',
-      advice: adviceFor({ temporary, ...facts }),
-      action: { href: `/source/oauth/login/${source.slug}/`, text: 'Sign in again' },
-      facts: factsOf(facts),
-    }),
-    temporary ? 503 : 400,
-  )
+    return c.html(await unsatisfiedPage(failure, returnTo), failure.temporary ? 503 : 403)
+  return c.html(await refusedPage(slug, failure), failure.temporary ? 503 : 400)
 }
-
-/** The session is as it was: only the claims are missing. */
-function unsatisfied(failure: SignInFailure, returnTo: string): Html {
-  return problemPage({
-    title: 'Your groups can’t be refreshed yet',
-    advice: `You are still signed in, with the groups as they were. ${
-      failure.temporary
-        ? 'Entra ID can’t be reached right now: try again in a minute.'
-        : 'Entra ID wants more of you before it shows your groups, such as a second factor or a managed device, and did not get it. Ask your administrator if you don’t know what.'
-    }`,
-    action: { href: returnTo, text: 'Go on' },
-    facts: factsOf(failure),
-  })
-}
-
-const factsOf = (facts: Omit<SignInFailure, 'temporary'>) =>
-  [
-    ['Error', facts.error],
-    ['Entra code', facts.aadsts],
-    ['Correlation id', facts.correlationId],
-  ] as const
 
 /** 127.0.0.1 typed for localhost. Any other host may be how a proxy calls us. */
 function isLoopback(host: string): boolean {

@@ -12,6 +12,8 @@ const pendingSignIn = z.object({
   nonce: z.string(),
   codeVerifier: z.string(),
   returnTo: z.string(),
+  /** Whom the sign-in was begun for, as far as somebody said. */
+  loginHint: z.string().optional(),
   /** Claims of a challenge that Entra was asked for; JSON. */
   claims: z.string().optional(),
   /** Object id of the person whose claims they are. */

@@ -4,8 +4,9 @@ import type {
   TokenCredentialOptions,
 } from '@azure/identity'
 import { z } from 'zod'
-import type { SourceConfig } from '../config.ts'
+import type { SourceConfig } from '../source-config.ts'
 import { GraphUnavailable, SyncError } from '../errors.ts'
+import type { AppCredentials } from './credentials.ts'
 import { entraFailure } from './entra-error.ts'
 import type { Exchange } from './exchanged-tokens.ts'
 import { tokenFailure } from './renew.ts'
@@ -13,7 +14,7 @@ import { tokenFailure } from './renew.ts'
 /** The first isn't in the credential's own type, but is what it reads. */
 type CredentialOptions = AuthorityValidationOptions &
   TokenCredentialOptions &
-  OnBehalfOfCredentialSecretOptions
+  Omit<OnBehalfOfCredentialSecretOptions, 'clientSecret'>
 type PipelinePolicy = NonNullable<TokenCredentialOptions['additionalPolicies']>[number]['policy']
 
 /** Milliseconds for one request. */
@@ -29,37 +30,49 @@ type Met = { answer?: Answered | undefined; refusal?: SyncError }
  * The on-behalf-of exchange (Entra docs: v2-oauth2-on-behalf-of-flow), by `@azure/identity`, which is loaded at the first
  * use. It wraps errors until neither code nor `Retry-After` are left, so a policy of ours in its pipeline keeps the answer.
  */
-export function createExchange(source: SourceConfig): Exchange {
-  return async (assertion, claims) => {
+export function createExchange(
+  source: Pick<SourceConfig, 'authorityHost' | 'clientId' | 'graphBaseUrl'>,
+  { withCredential }: Pick<AppCredentials, 'withCredential'>,
+): Exchange {
+  return async (assertion, { tenantId, claims }) => {
     if (!source.authorityHost.startsWith('https:')) {
       const told = 'must be https for tokens of audience "api": @azure/identity speaks nothing else'
       throw new SyncError('config_invalid', `ENTRA_AUTHORITY_HOST ${told}`)
     }
     const { OnBehalfOfCredential } = await import('@azure/identity')
-    const last: Met = {}
-    const options: CredentialOptions = {
-      tenantId: source.tenantId,
-      clientId: source.clientId,
-      clientSecret: source.clientSecret,
-      userAssertionToken: assertion,
-      authorityHost: source.authorityHost,
-      // Else it asks login.microsoftonline.com about any other host.
-      disableInstanceDiscovery: true,
-      // Retrying is the queue's.
-      retryOptions: { maxRetries: 0 },
-      additionalPolicies: [
-        { position: 'perCall', policy: keepAnswer(last, new URL(source.authorityHost).origin) },
-      ],
-    }
-    const credential = new OnBehalfOfCredential(options)
-    try {
-      const scope = `${source.graphBaseUrl}/.default`
-      // As everywhere we say that we handle claims challenges.
-      const token = await credential.getToken(scope, { enableCae: true, ...(claims && { claims }) })
-      return { accessToken: token.token, expiresAt: token.expiresOnTimestamp }
-    } catch (error) {
-      throw last.refusal ?? (last.answer ? answerFailure(last.answer) : identityFailure(error))
-    }
+    return await withCredential(async (prove) => {
+      const proof = await prove(`${source.authorityHost}/${tenantId}/oauth2/v2.0/token`)
+      const last: Met = {}
+      const options: CredentialOptions = {
+        tenantId,
+        clientId: source.clientId,
+        userAssertionToken: assertion,
+        authorityHost: source.authorityHost,
+        // Else it asks login.microsoftonline.com about any other host.
+        disableInstanceDiscovery: true,
+        // Retrying is the queue's.
+        retryOptions: { maxRetries: 0 },
+        additionalPolicies: [
+          { position: 'perCall', policy: keepAnswer(last, new URL(source.authorityHost).origin) },
+        ],
+      }
+      // A certificate goes as an assertion too: by itself @azure/identity takes one from a file only.
+      const credential =
+        'client_secret' in proof
+          ? new OnBehalfOfCredential({ ...options, clientSecret: proof.client_secret })
+          : new OnBehalfOfCredential({
+              ...options,
+              getAssertion: () => Promise.resolve(proof.client_assertion),
+            })
+      try {
+        const scope = `${source.graphBaseUrl}/.default`
+        // As everywhere we say that we handle claims challenges.
+        const token = await credential.getToken(scope, { enableCae: true, ...(claims && { claims }) })
+        return { accessToken: token.token, expiresAt: token.expiresOnTimestamp }
+      } catch (error) {
+        throw last.refusal ?? (last.answer ? answerFailure(last.answer) : identityFailure(error))
+      }
+    })
   }
 }
 

@@ -1,75 +1,126 @@
-import { Hono } from 'hono'
+import { Hono, type Context } from 'hono'
 import { csrf } from 'hono/csrf'
 import type { Logger } from 'pino'
 import type { Database } from '../../db/client.ts'
-import { findSessionView, type SessionView } from '../../db/session-view.ts'
-import type { SourceConfig } from '../config.ts'
+import { askForSync, findSessionView, type SessionView } from '../../db/session-view.ts'
+import { findTokenState } from '../../db/token-states.ts'
+import { databaseFailure } from '../database-failure.ts'
+import { syncsGroups } from '../source-config.ts'
+import type { SignInSource } from './oauth-source.ts'
+import { problemPage } from '../page.ts'
 import type { Session, Sessions } from './session.ts'
 import { signedInPage, signedOutPage } from './sign-in-page.ts'
 
 export type SessionRouteParts = {
   publicUrl: string
-  source: SourceConfig
+  sources: ReadonlyMap<string, SignInSource>
   sessions: Sessions
   db: Database
+  /** Of the keys that open stored tokens. */
+  tokenKeyIds: readonly string[]
+  /** Has the person read anew; false where the queue didn't take the job. */
+  syncNow: (session: Session) => Promise<boolean>
   log: Logger
 }
 
-/** `GET /` for people, `GET /session` for programs, `POST /sign-out`. */
+/** Seconds between two syncs that one person may ask for. */
+const syncEverySeconds = 60
+
+/** `GET /` for people, `GET /session` for programs, and what a person may do: sign out, here or everywhere, and ask for a sync. */
 export function sessionRoutes(parts: SessionRouteParts): Hono {
-  const { source, sessions } = parts
+  const { sessions, sources } = parts
   const app = new Hono()
+  const ownForm = csrf({ origin: new URL(parts.publicUrl).origin })
 
   app.get('/', async (c) => {
-    const session = await sessions.read(c)
-    if (!session) return c.html(await signedOutPage(source))
-    return c.html(await signedInPage(source, session, await readView(parts, session)))
+    const session = await readSession(parts, c)
+    if (session === 'unreachable') return await unreachable(c)
+    if (!session) return c.html(await signedOutPage([...sources.values()].map(({ config }) => config)))
+    const view = await readView(parts, session)
+    if (view === 'unreachable') return await unreachable(c)
+    return c.html(await signedInPage({ source: sources.get(session.source)?.config, session, ...view }))
   })
 
   app.get('/session', async (c) => {
-    const session = await sessions.read(c)
-    if (!session) return c.json({ signedIn: false })
-    const view = await readView(parts, session)
-    if (view === 'unreachable') return c.json({ error: 'unavailable' }, 503, { 'Retry-After': '5' })
-    return c.json({ signedIn: true, ...(view ?? emptyView(session)) })
+    const session = await readSession(parts, c)
+    if (session === undefined) return c.json({ signedIn: false })
+    const view = session === 'unreachable' ? session : await readView(parts, session)
+    if (session === 'unreachable' || view === 'unreachable')
+      return c.json({ error: 'unavailable' }, 503, { 'Retry-After': '5' })
+    const { user, groups, freshness } = view.view
+    const { syncedAt, state } = freshness
+    return c.json({ signedIn: true, source: session.source, user, groups, freshness: { syncedAt, state } })
   })
 
-  app.post('/sign-out', csrf({ origin: new URL(parts.publicUrl).origin }), (c) => {
-    sessions.end(c)
-    return c.redirect('/', 303)
+  app.post('/sign-out', ownForm, async (c) => {
+    const session = await readSession(parts, c)
+    const ended = await sessions.end(c).catch((error: unknown) => notRead(parts.log, error))
+    if (session === 'unreachable' || ended === 'unreachable') return await unreachable(c)
+    const source = session && sources.get(session.source)
+    // Signed out here whatever happens; at Entra as well where it says how.
+    const away = await source?.entra
+      .signOutUrl(`${parts.publicUrl}/`, session?.logoutHint ?? undefined)
+      .catch(() => undefined)
+    return c.redirect(away?.href ?? '/', 303)
+  })
+
+  app.post('/sign-out-everywhere', ownForm, async (c) => {
+    const ended = await sessions.endEverywhere(c).catch((error: unknown) => notRead(parts.log, error))
+    return ended === 'unreachable' ? await unreachable(c) : c.redirect('/', 303)
+  })
+
+  app.post('/sync-now', ownForm, async (c) => {
+    const session = await readSession(parts, c)
+    if (session === 'unreachable') return await unreachable(c)
+    if (!session) return c.redirect('/', 303)
+    const source = sources.get(session.source)
+    if (!source || !syncsGroups(source.config)) return c.redirect('/', 303)
+    if (!(await askForSync(parts.db, session.userId, syncEverySeconds))) return await tooOften(c)
+    return (await parts.syncNow(session)) ? c.redirect('/', 303) : await unreachable(c)
   })
 
   return app
 }
 
+async function readSession(
+  { sessions, log }: SessionRouteParts,
+  c: Context,
+): Promise<Session | 'unreachable' | undefined> {
+  return await sessions.read(c).catch((error: unknown) => notRead(log, error))
+}
+
 async function readView(
-  { db, log }: SessionRouteParts,
-  { tenantId, objectId }: Session,
-): Promise<SessionView | 'unreachable' | undefined> {
+  { db, tokenKeyIds, log }: SessionRouteParts,
+  { userId, source }: Session,
+): Promise<{ view: SessionView; needsLogin: boolean } | 'unreachable'> {
   try {
-    return await findSessionView(db, tenantId, objectId)
+    const view = await findSessionView(db, userId)
+    const tokens = await findTokenState(db, userId, source, tokenKeyIds)
+    // The person's row goes with the session, so it was there a moment ago.
+    return view ? { view, needsLogin: tokens?.state === 'needs_login' } : 'unreachable'
   } catch (error) {
-    // Only the code: messages of the driver may carry what was asked for.
-    log.error(
-      { code: error instanceof Error && 'code' in error ? error.code : undefined },
-      'session not read',
-    )
-    return 'unreachable'
+    return notRead(log, error)
   }
 }
 
-/** Signed in while the database was down: the person is known from the cookie only. */
-function emptyView({ tenantId, objectId, displayName, userPrincipalName }: Session) {
-  return {
-    user: {
-      id: null,
-      tenantId,
-      objectId,
-      displayName: displayName ?? null,
-      userPrincipalName: userPrincipalName ?? null,
-      mail: null,
-    },
-    groups: [],
-    freshness: { syncedAt: null, state: 'never' },
-  }
+function notRead(log: Logger, error: unknown): 'unreachable' {
+  log.error({ code: databaseFailure(error).code }, 'session not read')
+  return 'unreachable'
+}
+
+async function unreachable(c: Context): Promise<Response> {
+  const page = problemPage({
+    title: 'That didn’t work',
+    advice: 'Something is out of reach on our side. Try again in a minute.',
+  })
+  return c.html(await page, 503, { 'Retry-After': '5' })
+}
+
+async function tooOften(c: Context): Promise<Response> {
+  const page = problemPage({
+    title: 'A sync was asked for already',
+    advice: 'Less than a minute ago. It runs as soon as its turn has come.',
+    action: { href: '/', text: 'Back to your groups' },
+  })
+  return c.html(await page, 429, { 'Retry-After': String(syncEverySeconds) })
 }

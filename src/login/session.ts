@@ -1,67 +1,103 @@
+import { randomUUID } from 'node:crypto'
 import type { Context } from 'hono'
 import { deleteCookie, getCookie, setCookie } from 'hono/cookie'
 import { jwtVerify, SignJWT } from 'jose'
 import { z } from 'zod'
-import type { NamedKey } from '../config.ts'
+import type { Database } from '../../db/client.ts'
+import {
+  endSession,
+  endSessionsOf,
+  findSession,
+  insertSession,
+  type SessionRules,
+  type StoredSession,
+} from '../../db/sessions.ts'
+import type { NamedKey } from '../setting-shapes.ts'
 import { cookieKeys } from './cookie-keys.ts'
 
-/** Who is signed in. Names are labels for the page; the ids are the identity. */
-export type Session = {
+/** Who is signed in, and through which source. */
+export type Session = StoredSession
+
+/** Whom a session is started for. */
+export type SignedInPerson = {
   tenantId: string
   objectId: string
-  displayName?: string | undefined
-  userPrincipalName?: string | undefined
+  source: string
+  entraSession: string | undefined
+  logoutHint: string | undefined
 }
 
 export type Sessions = {
-  start: (c: Context, session: Session) => Promise<void>
-  /** Undefined without a cookie, and for one that is expired, altered or signed with a key we no longer have. */
+  /** Another session than the browser had before. False where the person isn't stored, or is disabled. */
+  start: (c: Context, person: SignedInPerson) => Promise<boolean>
+  /**
+   * Undefined without a cookie, for one that is expired, altered or signed with a key we no longer have, and for a session
+   * that is over or doesn't hold any more; see {@link findSession}.
+   */
   read: (c: Context) => Promise<Session | undefined>
-  end: (c: Context) => void
+  /** The browser loses its cookie even where Postgres can't be told. */
+  end: (c: Context) => Promise<void>
+  /** Ends every session of the person. */
+  endEverywhere: (c: Context) => Promise<void>
 }
 
-const lifetimeSeconds = 8 * 3600
+export type SessionOptions = {
+  db: Database
+  sessionKeys: readonly NamedKey[]
+  /** Adds `__Host-`, which binds the cookie to this very host (RFC 6265bis). */
+  secure: boolean
+  rules: SessionRules
+  /** Seconds after which it ends, whatever is done in it. */
+  lifeSeconds: number
+}
 
-const claims = z.object({
-  tid: z.string(),
-  oid: z.string(),
-  name: z.string().optional(),
-  upn: z.string().optional(),
-})
+const claims = z.object({ sid: z.uuid() })
 
-/**
- * Sessions as signed cookies (JWT, HS256) with an absolute life of eight hours, so that a session needs no database.
- * The first key signs, all verify. `secure` adds `__Host-`, which binds the cookie to this very host (RFC 6265bis).
- */
-export function createSessions(options: { sessionKeys: readonly NamedKey[]; secure: boolean }): Sessions {
+/** Sessions in Postgres, of which the browser has the id in a signed cookie. The first key signs, all verify. */
+export function createSessions(options: SessionOptions): Sessions {
+  const { db, rules, lifeSeconds } = options
   const keys = cookieKeys(options.sessionKeys, 'session')
   const name = options.secure ? '__Host-egs_session' : 'egs_session'
   const cookie = { path: '/', httpOnly: true, sameSite: 'Lax', secure: options.secure } as const
+  const idOf = async (c: Context) => await verify(keys, getCookie(c, name))
+  const read = async (c: Context) => {
+    const id = await idOf(c)
+    return id === undefined ? undefined : await findSession(db, id, rules)
+  }
   return {
-    start: async (c, session) => {
-      setCookie(c, name, await sign(keys, session), { ...cookie, maxAge: lifetimeSeconds })
+    start: async (c, person) => {
+      const earlier = await idOf(c)
+      const id = randomUUID()
+      if (!(await insertSession(db, { ...person, id, lifeSeconds }))) return false
+      if (earlier !== undefined) await endSession(db, earlier)
+      setCookie(c, name, await sign(keys, id, lifeSeconds), { ...cookie, maxAge: lifeSeconds })
+      return true
     },
-    read: async (c) => {
-      const token = getCookie(c, name)
-      return token === undefined ? undefined : await verify(keys, token)
+    read,
+    end: async (c) => {
+      const id = await idOf(c)
+      deleteCookie(c, name, cookie)
+      if (id !== undefined) await endSession(db, id)
     },
-    end: (c) => {
+    endEverywhere: async (c) => {
+      const session = await read(c)
+      if (session) await endSessionsOf(db, session.userId)
       deleteCookie(c, name, cookie)
     },
   }
 }
 
-async function sign([current]: readonly NamedKey[], session: Session): Promise<string> {
+async function sign([current]: readonly NamedKey[], sid: string, lifeSeconds: number): Promise<string> {
   if (!current) throw new TypeError('no session key')
-  const { tenantId: tid, objectId: oid, displayName: name, userPrincipalName: upn } = session
-  return await new SignJWT({ tid, oid, name, upn })
+  return await new SignJWT({ sid })
     .setProtectedHeader({ alg: 'HS256', kid: current.id })
     .setIssuedAt()
-    .setExpirationTime(`${lifetimeSeconds}s`)
+    .setExpirationTime(`${lifeSeconds}s`)
     .sign(current.key)
 }
 
-async function verify(keys: readonly NamedKey[], token: string): Promise<Session | undefined> {
+async function verify(keys: readonly NamedKey[], token: string | undefined): Promise<string | undefined> {
+  if (token === undefined) return undefined
   const keyFor = (kid: string | undefined) => {
     const found = keys.find(({ id }) => id === kid)
     if (!found) throw new Error('unknown key')
@@ -70,10 +106,9 @@ async function verify(keys: readonly NamedKey[], token: string): Promise<Session
   try {
     const { payload } = await jwtVerify(token, ({ kid }) => keyFor(kid), {
       algorithms: ['HS256'],
-      requiredClaims: ['exp', 'tid', 'oid'],
+      requiredClaims: ['exp', 'sid'],
     })
-    const { tid, oid, name, upn } = claims.parse(payload)
-    return { tenantId: tid, objectId: oid, displayName: name, userPrincipalName: upn }
+    return claims.parse(payload).sid
   } catch {
     return undefined
   }

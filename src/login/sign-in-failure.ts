@@ -1,15 +1,19 @@
 import { AuthorizationResponseError, ClientError, ResponseBodyError } from 'openid-client'
-import { toSyncError } from '../errors.ts'
+import { AccessDenied, TokenRejected, toSyncError } from '../errors.ts'
+import { mergeClaims } from './claims.ts'
+import { classifyEntraError, type EntraErrorClass } from './entra-error.ts'
+import { tokenErrorBody } from './renew.ts'
 
 /** What may be shown and logged of a sign-in that failed: no code, no state, no token, no free text of an answer. */
 export type SignInFailure = {
   /** An OAuth `error`, a code of openid-client, or one of ours. */
   error: string
-  /** Entra's number, for whoever looks it up; decisions are made on `error`, as Entra's documentation asks. */
+  /** Entra's number, for whoever looks it up. */
   aadsts: string | undefined
   correlationId: string | undefined
   /** Entra can't be reached or is unwell: trying again later helps. */
   temporary: boolean
+  advice: string
 }
 
 const guid = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/i
@@ -19,65 +23,130 @@ const temporaryErrors = new Set([
   'OAUTH_TIMEOUT',
   'OAUTH_RESPONSE_IS_NOT_CONFORM',
   'OAUTH_RESPONSE_IS_NOT_JSON',
+  'ERR_JWKS_TIMEOUT',
+  'ERR_JWKS_INVALID',
+  'ERR_JOSE_GENERIC',
   'unreachable',
+  'graph_unavailable',
+  'throttled',
 ])
 
 /** Reads any error of the sign-in flow down to what is fit to be seen. */
 export function describeSignInFailure(thrown: unknown): SignInFailure {
-  const { error, description, correlationId } = read(thrown)
+  const told = read(thrown)
+  const error = /^\w{1,64}$/.test(told.error) ? told.error : 'unknown_error'
+  const temporary = temporaryErrors.has(error)
   return {
-    error: /^\w{1,64}$/.test(error) ? error : 'unknown_error',
-    aadsts: /AADSTS\d{4,8}/.exec(description)?.[0],
-    correlationId: guid.exec(correlationId)?.[0] ?? correlationIdIn(description),
-    temporary: temporaryErrors.has(error),
+    error,
+    aadsts: told.aadsts,
+    correlationId: told.correlationId,
+    temporary,
+    advice: temporary ? advice.temporary : adviceFor(error, told),
   }
 }
 
-function read(thrown: unknown): { error: string; description: string; correlationId: string } {
+/** What the token endpoint wants to be asked for before it answers: the claims of a challenge, as JSON. */
+export function claimsWantedBy(thrown: unknown): string | undefined {
+  if (!(thrown instanceof ResponseBodyError)) return undefined
+  return mergeClaims(tokenErrorBody.safeParse(thrown.cause).data?.claims)
+}
+
+type Told = {
+  error: string
+  aadsts?: string | undefined
+  correlationId?: string | undefined
+  suberror?: string
+  status?: number
+  /** It is Entra that refuses, and not we. */
+  byEntra?: true
+}
+
+function read(thrown: unknown): Told {
   if (thrown instanceof AuthorizationResponseError) {
-    return { error: thrown.error, description: thrown.error_description ?? '', correlationId: '' }
+    const { error, error_description: description = '' } = thrown
+    return { error, ...readDescription(description), byEntra: true }
   }
   if (thrown instanceof ResponseBodyError) {
-    const id = 'correlation_id' in thrown.cause ? thrown.cause['correlation_id'] : ''
+    const body = tokenErrorBody.safeParse(thrown.cause).data
+    const [code] = body?.error_codes ?? []
+    const described = readDescription(thrown.error_description ?? '')
     return {
       error: thrown.error,
-      description: thrown.error_description ?? '',
-      correlationId: typeof id === 'string' ? id : '',
+      aadsts: code === undefined ? described.aadsts : `AADSTS${code}`,
+      correlationId: guid.exec(body?.correlation_id ?? '')?.[0] ?? described.correlationId,
+      suberror: body?.suberror ?? '',
+      status: thrown.status,
+      byEntra: true,
     }
   }
-  const error = thrown instanceof ClientError && thrown.code ? thrown.code : internalCode(thrown)
-  return { error, description: '', correlationId: '' }
+  if (thrown instanceof TokenRejected || thrown instanceof AccessDenied) return { error: thrown.reason }
+  return { error: codeOf(thrown) }
 }
 
 /** `fetch` reports every failed connection as a TypeError; openid-client passes it on as it is. */
-function internalCode(thrown: unknown): string {
-  return thrown instanceof TypeError && thrown.cause !== undefined ? 'unreachable' : toSyncError(thrown).code
+function codeOf(thrown: unknown): string {
+  if (thrown instanceof ClientError && thrown.code) return thrown.code
+  if (thrown instanceof TypeError && thrown.cause !== undefined) return 'unreachable'
+  const code = thrown instanceof Error && 'code' in thrown ? thrown.code : undefined
+  return typeof code === 'string' ? code : toSyncError(thrown).code
 }
 
-/** At the authorize endpoint the id stands in the text only: "Trace ID: … Correlation ID: … Timestamp: …". */
-function correlationIdIn(description: string): string | undefined {
-  return guid.exec(/correlation id:.{0,40}/i.exec(description)?.[0] ?? '')?.[0]
+/** At the authorize endpoint both stand in the text only: "AADSTS…: … Trace ID: … Correlation ID: … Timestamp: …". */
+function readDescription(description: string): Pick<Told, 'aadsts' | 'correlationId'> {
+  return {
+    aadsts: /AADSTS\d{4,8}/.exec(description)?.[0],
+    correlationId: guid.exec(/correlation id:.{0,40}/i.exec(description)?.[0] ?? '')?.[0],
+  }
+}
+
+const advice = {
+  temporary: 'Entra ID can’t be reached right now. Wait a minute, then sign in again.',
+  declined:
+    'Entra ID did not grant access: you declined, or you are not allowed to use this application. Sign in again and accept, or ask your administrator.',
+  consent: 'This application still needs consent. Ask your administrator to grant it, then sign in again.',
+  more: 'Entra ID needs something more from you, such as a second factor. Sign in again and follow its steps.',
+  again: 'This sign-in was already used or took too long. Sign in again.',
+  disabled: 'Your account is disabled in Entra ID. Ask your administrator.',
+  unassigned: 'You are not assigned to this application in Entra ID. Ask your administrator to assign you.',
+  blocked:
+    'A policy of your organisation does not let you in from here, or with this device. Ask your administrator, with the codes below.',
+  denied: 'Entra ID does not let you in. Ask your administrator, with the codes below.',
+  registration:
+    'The registration of this application in Entra ID needs attention. Tell your administrator; signing in again will not help.',
+  tenant: 'Your organisation is not one that may use this application. Sign in with another account.',
+  unacceptable:
+    'Entra ID’s answer could not be accepted. Sign in again; if it keeps failing, tell your administrator.',
+} as const
+
+const adviceByClass: Record<EntraErrorClass, string> = {
+  sign_in_again: advice.again,
+  claims_challenge: advice.more,
+  consent: advice.consent,
+  denied: advice.denied,
+  configuration: advice.registration,
+  credential: advice.registration,
+  bug: advice.registration,
+  throttled: advice.unacceptable,
+  transient: advice.unacceptable,
+}
+
+/** Where the number says more than the class; used for what a person reads and for nothing else. */
+const adviceByCode: Record<string, string> = {
+  AADSTS50057: advice.disabled,
+  AADSTS50105: advice.unassigned,
+  AADSTS53003: advice.blocked,
+  AADSTS53000: advice.blocked,
+  AADSTS65004: advice.declined,
 }
 
 /** What to do about it, for the person in front of the page. */
-export function adviceFor({ error, temporary }: SignInFailure): string {
-  if (temporary) return 'Entra ID can’t be reached right now. Wait a minute, then sign in again.'
-  switch (error) {
-    case 'access_denied':
-      return 'Entra ID did not grant access: you declined, or you are not allowed to use this application. Sign in again and accept, or ask your administrator.'
-    case 'consent_required':
-      return 'This application still needs consent. Ask your administrator to grant it, then sign in again.'
-    case 'interaction_required':
-    case 'login_required':
-      return 'Entra ID needs something more from you, such as a second factor. Sign in again and follow its steps.'
-    case 'invalid_client':
-    case 'unauthorized_client':
-    case 'invalid_scope':
-    case 'invalid_resource':
-      return 'The registration of this application in Entra ID needs attention. Tell your administrator; signing in again will not help.'
-    case 'invalid_grant':
-      return 'This sign-in was already used or took too long. Sign in again.'
-    default:
-      return 'Entra ID’s answer could not be accepted. Sign in again; if it keeps failing, tell your administrator.'
-  }
+function adviceFor(error: string, { aadsts, suberror = '', status, byEntra }: Told): string {
+  if (error === 'id_token_tenant') return advice.tenant
+  if (!byEntra) return error === 'config_invalid' ? advice.registration : advice.unacceptable
+  const known = aadsts === undefined ? undefined : adviceByCode[aadsts]
+  if (known !== undefined) return known
+  const codes = aadsts === undefined ? [] : [Number(aadsts.slice('AADSTS'.length))]
+  // Without a number it may mean any of these.
+  if (error === 'access_denied' && codes.length === 0) return advice.declined
+  return adviceByClass[classifyEntraError({ status, error, suberror, codes })]
 }

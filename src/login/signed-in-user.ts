@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { chooseSource, type SourceConfig } from '../source-config.ts'
 
 const guid = z
   .string()
@@ -47,16 +48,22 @@ export const signedInUser = z.strictObject({
     }),
 })
 
-/** The same, for a source whose tenant is known: its people and nobody else's. */
-export function signedInUserOf(tenantId: string) {
-  const ofTenant = guid.refine((told) => told === tenantId, "must be the tenant of this gateway's source")
-  return signedInUser.extend({ tenantId: ofTenant })
+/** The same, with the source they signed in through where there are several; the source is chosen in the end. */
+export function reportedUserOf(sources: readonly SourceConfig[]) {
+  return signedInUser.extend({ source: z.string().optional() }).transform((user, context) => {
+    const chosen = chooseSource(sources, { slug: user.source, tenantId: user.tenantId })
+    if ('source' in chosen) return { ...user, source: chosen.source.slug }
+    context.addIssue({ code: 'custom', path: [chosen.field], message: chosen.problem })
+    return z.NEVER
+  })
 }
 
 export type SignedInUser = z.input<typeof signedInUser>
 
 export type LoginResult =
   | { eventId: string; outcome: 'pending' }
+  /** The source has no group sync: no run follows. */
+  | { eventId: string; outcome: 'off' }
   | { eventId: string; outcome: string; runId: string }
 
 /**
@@ -67,3 +74,9 @@ export type LoginResult =
  * catches it and lets the person in.
  */
 export type LoginSucceeded = (user: SignedInUser, options?: { waitUpToMs?: number }) => Promise<LoginResult>
+
+/** The same for people of several sources. */
+export type LoginReported = (
+  user: SignedInUser & { source?: string | undefined },
+  options?: { waitUpToMs?: number },
+) => Promise<LoginResult>

@@ -48,8 +48,8 @@ export const renewBelowMs = 60_000
 export type UserTokensParts = {
   db: Database
   vault: Vault
-  /** Redeems a refresh token at Entra. */
-  renew: (refreshToken: string, claims?: string) => Promise<RenewedTokenSet>
+  /** Redeems a refresh token at Entra, in the tenant of the person. */
+  renew: (tenantId: string, refreshToken: string, claims?: string) => Promise<RenewedTokenSet>
   /** Gives the Graph token that a token of our own API is exchanged for. */
   exchanged: ExchangedTokens
 }
@@ -129,7 +129,7 @@ async function renewed(
       return error
     }
     try {
-      const set = await renew(tokens.refreshToken, refused.claims)
+      const set = await renew(owner.tenantId, tokens.refreshToken, refused.claims)
       const { accessToken, refreshToken = tokens.refreshToken } = set
       const binding = tokenBinding(owner.tenantId, owner.objectId)
       const sealed = await vault.seal({ accessToken, refreshToken }, binding)
@@ -153,7 +153,8 @@ async function exchange(
   refused: RefusedToken,
 ): Promise<Given> {
   try {
-    const accessToken = await exchanged.for(tokens.accessToken, { ...refused, livesMs: tokens.livesMs })
+    const about = { ...refused, tenantId: owner.tenantId, livesMs: tokens.livesMs }
+    const accessToken = await exchanged.for(tokens.accessToken, about)
     return { accessToken, version: tokens.version, scopes: [] }
   } catch (error) {
     if (isRefusal(error))

@@ -43,12 +43,22 @@ export function releaseApproved({ plan, held }: Guarded, approved: ReadonlySet<s
   }
 }
 
+/** What a token let its read see. */
+export type Reach = {
+  /** Groups with hidden membership. */
+  hidden: boolean
+  /** Groups at all, with their names. */
+  groups: boolean
+}
+
 /**
- * Pure. Holds all removals of a plan made without the permission to see groups with hidden membership, where the stored
- * memberships were read with it: what isn't listed may be hidden now and not left.
+ * Pure. Holds all removals of a plan made without a permission that the stored memberships were read with: what isn't
+ * listed may be out of sight now, and not left.
  */
-export function guardHidden(plan: Plan, read: { before: boolean; now: boolean }): Guarded {
-  return read.before && !read.now ? hold(plan) : pass(plan)
+export function guardReach(plan: Plan, read: { before: Reach; now: Reach }): Guarded {
+  const { before, now } = read
+  const isLost = (before.hidden && !now.hidden) || (before.groups && !now.groups)
+  return isLost ? hold(plan) : pass(plan)
 }
 
 /** What a resync has done so far to the people of its source, counted before a plan of it is applied. */

@@ -15,8 +15,8 @@ import { databaseFailure } from '../database-failure.ts'
 import { digestOf, filteredDigest } from './digest.ts'
 import { sift, type GroupFilter, type Sifted } from './filter.ts'
 import {
-  guardHidden,
   guardPlan,
+  guardReach,
   guardResync,
   releaseApproved,
   type Guarded,
@@ -77,7 +77,8 @@ export async function reconcile(
     beganAt: snapshot.beganAt,
     digest: filter ? filteredDigest(digest, filter.fingerprint) : digest,
     remote: snapshot.memberships.length,
-    hidden: snapshot.hidden ?? false,
+    reach: { hidden: snapshot.hidden ?? false, groups: snapshot.groupsRead ?? true },
+    person: snapshot.person,
     run: { ...run, graphRequestId: run.graphRequestId ?? snapshot.requestId },
   }
   try {
@@ -127,7 +128,7 @@ async function attemptReconcile(
 /** A resync is looked up only where one of its plans removes, approvals only where something would be held. */
 async function guard(
   db: Database,
-  { userId, tenantId, hidden, run: { resyncId } }: Read,
+  { userId, tenantId, reach, run: { resyncId } }: Read,
   plan: Plan,
   { members, basis }: Loaded,
   { guard: limits, resyncGuard }: Rules,
@@ -142,7 +143,7 @@ async function guard(
   return releaseApproved(guarded, await approvedRemovals(db, userId))
 
   function judge(): Guarded {
-    const unseen = guardHidden(plan, { before: basis.hidden, now: hidden })
+    const unseen = guardReach(plan, { before: basis.reach, now: reach })
     if (unseen.held.length > 0) return unseen
     const tooMuch = guardPlan(plan, members.length, limits)
     if (tooMuch.held.length > 0 || !soFar || !resyncGuard) return tooMuch

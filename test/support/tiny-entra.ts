@@ -4,13 +4,13 @@ import { exportJWK, generateKeyPair, SignJWT, type JWTPayload } from 'jose'
 import { beforeAll, beforeEach } from 'vitest'
 import { listen } from '../../src/gateway.ts'
 import type { Browser } from './browser.ts'
-import { testSource } from './gateway.ts'
+import { testSource, testTenantId } from './gateway.ts'
 
 export const loginPath = '/source/oauth/login/entra-id/'
 export const callbackPath = '/source/oauth/callback/entra-id/'
 
 export const person = {
-  tid: testSource.tenantId,
+  tid: testTenantId,
   oid: '44444444-4444-4444-8444-444444444444',
   name: 'Adele Vance',
   preferred_username: 'adele@contoso.example',
@@ -55,7 +55,7 @@ async function startTinyEntra() {
   }
   const next = { ...honest }
   const app = new Hono()
-  const base = `/${testSource.tenantId}`
+  const base = `/${testTenantId}`
   let origin = ''
 
   app.use(async (c, proceed) => {
@@ -99,6 +99,7 @@ async function startTinyEntra() {
     }
     const now = Math.floor(Date.now() / 1000)
     const claims: JWTPayload = {
+      ver: '2.0',
       iss: `${origin}${base}/v2.0`,
       aud: testSource.clientId,
       sub: 'pairwise',

@@ -4,10 +4,13 @@ import type { Database } from '../../db/client.ts'
 import { loadConfig, type Config } from '../../src/config.ts'
 import { openContext, type Context } from '../../src/context.ts'
 import { freePort } from '../../src/embedded/ports.ts'
+import type { TenantBudget } from '../../src/graph/throttle.ts'
 import { createLog } from '../../src/log.ts'
+import type { OpenSource } from '../../src/open-source.ts'
 import { serveGateway } from '../../src/serve.ts'
 import { startSimulator, type Simulator, type SimulatorSeed } from '../../src/simulator/index.ts'
 import { simulatorSettings } from '../../src/start.ts'
+import type { SyncParts } from '../../src/sync.ts'
 import { startWorkers, type Workers, type WorkersOptions } from '../../workers/main.ts'
 import { createTestDatabase } from './database.ts'
 import { findLeaks } from './leaks.ts'
@@ -23,6 +26,9 @@ export type World = {
   simulator: Simulator
   config: Config
   context: Context
+  /** The one source of the environment, opened, and what its tenant lets all workers ask. */
+  source: OpenSource
+  budget: TenantBudget
   db: Database
   /** Settings for a process of its own on the same tenant, database and queue, and where its jobs are in Redis. */
   environment: Record<string, string>
@@ -66,6 +72,8 @@ export async function openWorld(options: WorldOptions): Promise<World> {
   const log = createLog(config.logLevel, { write: (line) => void logged.push(line) })
   const prefix = `{test-${randomBytes(6).toString('hex')}}`
   const context = await openContext(config, log, { queuePrefix: prefix })
+  const [source] = context.sources.values()
+  if (!source) throw new Error('the world has no source')
   const closers: (() => Promise<void>)[] = [database.close, () => simulator.close(), context.close]
   const redisUrl = options.backend === 'redis' ? inject('redisUrl') : undefined
   const leaks = () =>
@@ -78,6 +86,8 @@ export async function openWorld(options: WorldOptions): Promise<World> {
     simulator,
     config,
     context,
+    source,
+    budget: source.budgetOf(simulator.tenant.id),
     db: database.db,
     environment,
     queuePrefix: prefix,
@@ -103,4 +113,9 @@ export async function openWorld(options: WorldOptions): Promise<World> {
       if (found.length > 0) throw new Error(`a token was written to ${found.join(', ')}`)
     },
   }
+}
+
+/** What a run is given, with some of its source replaced. */
+export function partsWith({ db, source }: World, changes: Partial<OpenSource>): SyncParts {
+  return { db, sources: new Map([[source.slug, { ...source, ...changes }]]) }
 }

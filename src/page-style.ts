@@ -48,6 +48,15 @@ code { font: .85em ui-monospace, monospace; overflow-wrap: anywhere }
 .button:hover { filter: brightness(1.1) }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 3px }
 .narrow .button { display: block; margin-top: 1.25rem; text-align: center }
+.sources { margin: 1.25rem 0 0; padding: 0; list-style: none }
+.narrow .source { display: flex; gap: .75rem; align-items: center; margin-top: .75rem; text-align: left }
+.source img, .initial { flex: none; width: 1.5rem; height: 1.5rem }
+.initial { border: 1px solid; border-radius: .35rem; line-height: 1.4rem; text-align: center }
+.actions { display: flex; flex-wrap: wrap; gap: .5rem }
+.since { display: block; font-size: .85rem }
+table { width: 100%; margin: 1rem 0; border-collapse: collapse }
+caption { color: var(--quiet); text-align: left }
+th, td { padding: .4rem .6rem .4rem 0; border-bottom: 1px solid var(--line); text-align: left }
 dl { margin: 0 }
 dt { color: var(--quiet); font-size: .9rem }
 dd { margin: 0 0 .5rem }

@@ -1,0 +1,84 @@
+import type { Database } from './client.ts'
+
+/** What is known here of a person who has signed in at Entra. */
+export type Standing = {
+  /** Undefined for somebody who never came before. */
+  userId: string | undefined
+  /** Somebody here has disabled them; what Entra disables it doesn't let in. */
+  disabled: boolean
+  invited: boolean
+  /** In one of the groups asked for, as of the last read. */
+  member: boolean
+}
+
+/** `userPrincipalName` is that of the ID token: who holds it now. An invitation that was used is its user's alone. */
+export async function findStanding(
+  db: Database,
+  person: {
+    source: string
+    tenantId: string
+    objectId: string
+    userPrincipalName: string | undefined
+    groupIds: readonly string[]
+  },
+): Promise<Standing> {
+  const { source, tenantId, objectId, userPrincipalName = null, groupIds } = person
+  const sql = db.$client
+  const [row] = await sql<(Omit<Standing, 'userId'> & { userId: string | null })[]>`
+    select u.id as "userId", coalesce(u.disabled_by = 'local', false) as disabled,
+      exists (
+        select from invitations i where i.source = ${source} and (
+          i.object_id = ${objectId} or i.user_id = u.id
+          or (i.user_id is null and i.user_principal_name = lower(${userPrincipalName})))) as invited,
+      exists (
+        select from memberships m join groups g on g.id = m.group_id
+        where m.user_id = u.id and g.deleted_at is null and g.tenant_id = ${tenantId}
+          and ${JSON.stringify(groupIds)}::text::jsonb ? g.object_id) as member
+    from (select 1) one left join users u on u.tenant_id = ${tenantId} and u.object_id = ${objectId}`
+  if (!row) throw new Error('a select without a condition gave no row')
+  return { ...row, userId: row.userId ?? undefined }
+}
+
+/** Binds an invitation by name to who came: from here on it is that person's, whoever gets the name. */
+export async function useInvitation(
+  db: Database,
+  { source, userId, userPrincipalName }: { source: string; userId: string; userPrincipalName: string },
+): Promise<void> {
+  await db.$client`
+    update invitations set user_id = ${userId}
+    where source = ${source} and user_id is null and user_principal_name = lower(${userPrincipalName})`
+}
+
+/** Whom to find: by object id, or by user principal name. */
+export type PersonName = { objectId: string } | { userPrincipalName: string }
+
+/** False where the invitation was there already. */
+export async function insertInvitation(db: Database, source: string, person: PersonName): Promise<boolean> {
+  const objectId = 'objectId' in person ? person.objectId : null
+  const name = 'userPrincipalName' in person ? person.userPrincipalName : null
+  const { count } = await db.$client`
+    insert into invitations (source, object_id, user_principal_name)
+    select ${source}, ${objectId}, lower(${name})
+    where not exists (
+      select from invitations where source = ${source} and object_id is not distinct from ${objectId}
+        and user_principal_name is not distinct from lower(${name}) and user_id is null)`
+  return count > 0
+}
+
+/** Disables people here, whatever Entra says of them, and ends their sessions; or takes that back. Resolves with how many. */
+export async function setDisabled(db: Database, person: PersonName, disabled: boolean): Promise<number> {
+  const sql = db.$client
+  const who =
+    'objectId' in person
+      ? sql`object_id = ${person.objectId}`
+      : sql`lower(user_principal_name) = lower(${person.userPrincipalName})`
+  const { count } = disabled
+    ? await sql`
+        with changed as (
+          update users set enabled = false, disabled_by = 'local' where ${who} returning id
+        ), ended as (delete from sessions where user_id in (select id from changed))
+        select id from changed`
+    : await sql`
+        update users set enabled = true, disabled_by = null where ${who} and disabled_by = 'local' returning id`
+  return count
+}

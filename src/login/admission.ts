@@ -1,0 +1,48 @@
+import type { Database } from '../../db/client.ts'
+import { findStanding, useInvitation } from '../../db/admissions.ts'
+import type { SourceConfig } from '../source-config.ts'
+import type { EntraSignIn } from './entra.ts'
+
+/** Why somebody whom Entra lets in doesn't get in here. */
+export type AdmissionRefusal = 'disabled' | 'not_invited' | 'not_member' | 'membership_unknown'
+
+/** Which of these groups the owner of a token is in, by object id. */
+export type CheckGroups = (
+  accessToken: string,
+  tenantId: string,
+  groupIds: readonly string[],
+) => Promise<readonly string[]>
+
+/**
+ * Whether a person who is proven may sign in, by the source's sign-up policy and by what is stored of them. Graph is
+ * asked only where the policy names groups; where it doesn't answer, what the last read has shown counts.
+ */
+export async function refusalOf(
+  { db, checkGroups }: { db: Database; checkGroups: CheckGroups },
+  { slug, signUp }: Pick<SourceConfig, 'slug' | 'signUp'>,
+  person: Pick<EntraSignIn, 'tenantId' | 'objectId' | 'userPrincipalName' | 'tokens'>,
+): Promise<AdmissionRefusal | undefined> {
+  const groupIds = signUp.policy === 'members' ? signUp.groupIds : []
+  const standing = await findStanding(db, { ...person, source: slug, groupIds })
+  if (standing.disabled) return 'disabled'
+  if (signUp.policy === 'invited' && !standing.invited && standing.userId === undefined) return 'not_invited'
+  if (signUp.policy !== 'members') return undefined
+  try {
+    const found = await checkGroups(person.tokens.accessToken, person.tenantId, groupIds)
+    return found.length > 0 ? undefined : 'not_member'
+  } catch {
+    return standing.member ? undefined : 'membership_unknown'
+  }
+}
+
+/** Once the person is stored: an invitation by name is theirs from here on. */
+export async function settleInvitation(
+  db: Database,
+  { slug, signUp }: Pick<SourceConfig, 'slug' | 'signUp'>,
+  person: Pick<EntraSignIn, 'tenantId' | 'objectId' | 'userPrincipalName'>,
+): Promise<void> {
+  const { userPrincipalName } = person
+  if (signUp.policy !== 'invited' || userPrincipalName === undefined) return
+  const { userId } = await findStanding(db, { ...person, source: slug, groupIds: [] })
+  if (userId !== undefined) await useInvitation(db, { source: slug, userId, userPrincipalName })
+}

@@ -1,0 +1,82 @@
+import type { AdmissionRefusal } from './admission.ts'
+import { problemPage, type Html } from '../page.ts'
+import type { SignInFailure } from './sign-in-failure.ts'
+
+const loginAgain = (slug: string) => ({ href: `/source/oauth/login/${slug}/`, text: 'Sign in again' })
+
+const factsOf = ({ error, aadsts, correlationId }: SignInFailure) =>
+  [
+    ['Error', error],
+    ['Entra code', aadsts],
+    ['Correlation id', correlationId],
+  ] as const
+
+/** Entra, or the check of its answer, refused. */
+export function refusedPage(slug: string, failure: SignInFailure): Html {
+  return problemPage({
+    title: 'You are not signed in',
+    advice: failure.advice,
+    action: loginAgain(slug),
+    facts: factsOf(failure),
+  })
+}
+
+/** The session is as it was: only what Entra wanted more is missing. */
+export function unsatisfiedPage(failure: SignInFailure, returnTo: string): Html {
+  return problemPage({
+    title: 'Your groups can’t be refreshed yet',
+    advice: `You are still signed in, with the groups as they were. ${
+      failure.temporary
+        ? 'Entra ID can’t be reached right now: try again in a minute.'
+        : 'Entra ID wants more of you before it shows your groups, such as a second factor or a managed device, and did not get it. Ask your administrator if you don’t know what.'
+    }`,
+    action: { href: returnTo, text: 'Go on' },
+    facts: factsOf(failure),
+  })
+}
+
+export function unknownStatePage(slug: string): Html {
+  return problemPage({
+    title: 'This sign-in can’t be finished',
+    advice:
+      'It was begun more than ten minutes ago, was already used, or was begun in another browser. Nothing is wrong with your account.',
+    action: loginAgain(slug),
+  })
+}
+
+const admissionAdvice: Record<AdmissionRefusal, string> = {
+  disabled: 'Your account is disabled in this application. Ask its administrator.',
+  not_invited: 'This application takes only people who were invited. Ask its administrator.',
+  not_member: 'You are in none of the groups that may use this application. Ask your administrator.',
+  membership_unknown:
+    'Whether you may use this application can’t be checked right now. Try again in a minute.',
+}
+
+/** Entra lets the person in, and we don't. */
+export function notAdmittedPage(slug: string, refusal: AdmissionRefusal): Html {
+  return problemPage({
+    title: 'You are not signed in',
+    advice: admissionAdvice[refusal],
+    action: loginAgain(slug),
+    facts: [['Error', refusal]],
+  })
+}
+
+export function notStoredPage(slug: string): Html {
+  return problemPage({
+    title: 'You are not signed in',
+    advice: 'Something went wrong on our side, not on yours. Try again in a minute.',
+    action: loginAgain(slug),
+  })
+}
+
+/** An administrator comes back from agreeing for everybody, or from not doing so. */
+export function consentPage(slug: string, granted: boolean): Html {
+  return problemPage({
+    title: granted ? 'Consent is granted' : 'Consent is not granted',
+    advice: granted
+      ? 'People of the tenant can sign in, and their groups are read with names from their next sync on.'
+      : 'Nothing has changed. Somebody who may consent for the whole tenant has to agree.',
+    action: { href: `/source/oauth/login/${slug}/`, text: 'Sign in' },
+  })
+}

@@ -1,0 +1,69 @@
+import type { Database } from '../db/client.ts'
+import { checkMemberGroups } from './graph/check-groups.ts'
+import { createGraphClient } from './graph/client.ts'
+import { createTenantBudget, type TenantBudget } from './graph/throttle.ts'
+import type { CheckGroups } from './login/admission.ts'
+import { createAppCredentials, type AppCredentials, type AppCredentialsOptions } from './login/credentials.ts'
+import { createEntraClient, type EntraClient } from './login/entra.ts'
+import { createExchangedTokens } from './login/exchanged-tokens.ts'
+import { createExchange } from './login/on-behalf-of.ts'
+import { createUserTokens } from './login/tokens.ts'
+import type { Vault } from './login/vault.ts'
+import { syncsGroups, takesTenant, type SourceConfig } from './source-config.ts'
+import type { SyncSource } from './sync.ts'
+
+/** A configured source with everything that belongs to it; it opens nothing that has to be closed. */
+export type OpenSource = SyncSource & {
+  config: SourceConfig
+  entra: EntraClient
+  credentials: AppCredentials
+  checkGroups: CheckGroups
+}
+
+/** Milliseconds that a sign-in waits to hear whether the person is in a group. */
+const checkWithinMs = 5000
+
+export function openSource(
+  config: SourceConfig,
+  parts: { db: Database; vault: Vault; onCredential: AppCredentialsOptions },
+): OpenSource {
+  const { db, vault } = parts
+  const { slug, clientId, graphBaseUrl, groupRead, guard, resyncGuard, groupFilter } = config
+  const credentials = createAppCredentials(config, parts.onCredential)
+  const entra = createEntraClient(config, credentials)
+  const exchange = createExchange(config, credentials)
+  const budgets = new Map<string, TenantBudget>()
+  const budgetOf = (tenantId: string): TenantBudget => {
+    const budget =
+      budgets.get(tenantId) ??
+      createTenantBudget({ db, key: { clientId, tenantId }, unitsPer10s: config.unitsPer10s })
+    budgets.set(tenantId, budget)
+    return budget
+  }
+  return {
+    config,
+    entra,
+    credentials,
+    slug,
+    syncs: syncsGroups(config),
+    takesTenant: (tenantId) => takesTenant(config, tenantId),
+    tokens: createUserTokens({ db, vault, renew: entra.renew, exchanged: createExchangedTokens(exchange) }),
+    openGraph: (accessToken, priority, signal) =>
+      createGraphClient({ baseUrl: graphBaseUrl, accessToken, priority, signal }),
+    groupRead,
+    budgetOf,
+    checkGroups: async (accessToken, tenantId, groupIds) => {
+      // A person waits, so it doesn't wait for its turn; what it costs is taken from what follows.
+      const signal = AbortSignal.timeout(checkWithinMs)
+      const graph = createGraphClient({ baseUrl: graphBaseUrl, accessToken, priority: 'high', signal })
+      try {
+        return await checkMemberGroups(graph, groupIds)
+      } finally {
+        await budgetOf(tenantId)
+          .settle('high', graph.usage(), 0)
+          .catch(() => undefined)
+      }
+    },
+    rules: { guard, resyncGuard, filter: groupFilter },
+  }
+}

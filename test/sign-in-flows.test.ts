@@ -1,0 +1,231 @@
+import { Hono } from 'hono'
+import { describe, expect, test } from 'vitest'
+import { insertInvitation } from '../db/admissions.ts'
+import { defaultClientId } from '../src/simulator/index.ts'
+import { createBrowser } from './support/browser.ts'
+import { givenWorld } from './support/people.ts'
+import { simulatedBrowser } from './support/simulated-browser.ts'
+import type { World } from './support/world.ts'
+
+const { open, storedGroups, remoteGroups, login } = givenWorld()
+
+const loginOf = (url: string, userPrincipalName: string) =>
+  `${url}/source/oauth/login/entra-id/?return_to=/session&login_hint=${encodeURIComponent(userPrincipalName)}`
+
+/** A world with its gateway, and a browser that goes over the network only. */
+async function given(environment: Record<string, string> = {}) {
+  const world = await open({ backend: 'postgres', environment })
+  const url = await world.startGateway()
+  const browser = createBrowser(new Hono(), url.replace('localhost', 'unused.invalid'))
+  const signIn = async (userPrincipalName: string) => await browser.open(loginOf(url, userPrincipalName))
+  const post = async (path: string, origin = url) =>
+    await browser.fetchOnce(url + path, { method: 'POST', headers: { origin } })
+  const session = async () => await (await browser.fetchOnce(`${url}/session`)).json()
+  return { world, url, browser, signIn, post, session }
+}
+
+const addUser = ({ simulator }: World, more: object = {}) => simulator.tenant.addUser(more)
+
+test('guests and people without mail sign in', async () => {
+  const { world, signIn } = await given()
+  for (const person of [addUser(world, { guest: true }), addUser(world, { mail: null })]) {
+    const answer = await signIn(person.userPrincipalName)
+    expect(await answer.json()).toMatchObject({ signedIn: true, user: { objectId: person.id } })
+  }
+})
+
+test.for([
+  [53003, /A policy of your organisation/],
+  [50057, /Your account is disabled in Entra ID/],
+  [50105, /not assigned to this application/],
+  [50076, /something more from you, such as a second factor/],
+  [65001, /still needs consent/],
+] as const)('who is refused with %i is told what to do, with the correlation id', async ([code, advice]) => {
+  const { world, signIn, session } = await given()
+  const person = addUser(world)
+  world.simulator.refuse(person.id, code, { shown: 'app' })
+  const answer = await signIn(person.userPrincipalName)
+  const page = await answer.text()
+  expect(answer.status).toBe(400)
+  expect(page).toMatch(advice)
+  expect(page).toContain(`AADSTS${code}`)
+  expect(page).toMatch(/Correlation id<\/dt>\s*<dd><code>[0-9a-f-]{36}<\/code>/)
+  expect(await session()).toEqual({ signedIn: false })
+  world.simulator.refuse(person.id, undefined)
+  expect(await (await signIn(person.userPrincipalName)).json()).toMatchObject({ signedIn: true })
+})
+
+test('who declines to consent is told so', async () => {
+  const { world, url } = await given()
+  const person = addUser(world)
+  world.simulator.consent(defaultClientId, false)
+  const browser = simulatedBrowser()
+  let shown = await browser.open(loginOf(url, person.userPrincipalName))
+  while (shown.location) shown = await browser.open(shown.location.href)
+  expect(shown.text).toContain('Need admin approval')
+  shown = await browser.press(shown, shown.forms.at(-1)!.label)
+  while (shown.location) shown = await browser.open(shown.location.href)
+  expect(shown.text).toMatch(/did not grant access|still needs consent/)
+  expect(shown.status).toBe(400)
+})
+
+test('an administrator who has consented for everybody, or not, is told so and nothing of the address is shown', async () => {
+  const { url, browser } = await given()
+  const back = `${url}/source/oauth/callback/entra-id/`
+  const granted = await (await browser.fetchOnce(`${back}?admin_consent=True&tenant=%3Cscript%3E`)).text()
+  expect(granted).toContain('Consent is granted')
+  expect(granted).not.toContain('script>')
+  const refused = await browser.fetchOnce(`${back}?error=permission_denied&admin_consent=False`)
+  expect(await refused.text()).toContain('Consent is not granted')
+})
+
+test('what Entra wants before it gives tokens is asked for at once, and the sign-in goes on', async () => {
+  const { world, browser, signIn } = await given()
+  const person = addUser(world)
+  world.simulator.challenge(person.id, { atSignIn: true })
+  const answer = await signIn(person.userPrincipalName)
+  expect(await answer.json()).toMatchObject({ signedIn: true, user: { objectId: person.id } })
+  const asked = browser.visited.filter((address) => address.includes('/authorize?'))
+  expect(asked).toHaveLength(2)
+  expect(new URL(asked[1]!).searchParams.get('claims')).toContain('nbf')
+})
+
+test('nothing that stands in the address of the callback is shown unescaped', async () => {
+  const { world, url, browser, signIn } = await given()
+  await signIn(addUser(world).userPrincipalName)
+  const evil = '<script>alert(1)</script>'
+  for (const name of ['error', 'error_description', 'error_uri', 'state', 'code', 'iss', 'session_state']) {
+    const away = await browser.fetchOnce(`${url}/source/oauth/login/entra-id/`)
+    const state = new URL(away.headers.get('location') ?? '').searchParams.get('state') ?? ''
+    const query = new URLSearchParams({ error: 'access_denied', state, [name]: evil })
+    const answer = await browser.fetchOnce(`${url}/source/oauth/callback/entra-id/?${query.toString()}`)
+    expect(answer.status).toBe(400)
+    expect(await answer.text()).not.toContain('<script')
+  }
+})
+
+describe('signing out', () => {
+  test('ends the session here and goes on to Entra, which comes back', async () => {
+    const { world, url, browser, signIn, post, session } = await given()
+    await signIn(addUser(world).userPrincipalName)
+    const answer = await post('/sign-out')
+    expect(answer.status).toBe(303)
+    const away = new URL(answer.headers.get('location') ?? '')
+    expect(away.origin).toBe(world.simulator.entraUrl)
+    expect(away.searchParams.get('post_logout_redirect_uri')).toBe(`${url}/`)
+    expect(await world.db.$client`select from sessions`).toHaveLength(0)
+    expect(await (await browser.open(away.href)).text()).toContain('Sign in with')
+    expect(await session()).toEqual({ signedIn: false })
+  })
+
+  test('everywhere ends the sessions of all browsers, and of nobody else', async () => {
+    const { world, url, signIn, post } = await given()
+    const [ada, ben] = [addUser(world), addUser(world)]
+    const elsewhere = createBrowser(new Hono(), 'http://unused.invalid')
+    await elsewhere.open(loginOf(url, ada.userPrincipalName))
+    const bens = createBrowser(new Hono(), 'http://unused.invalid')
+    await bens.open(loginOf(url, ben.userPrincipalName))
+    await signIn(ada.userPrincipalName)
+    await post('/sign-out-everywhere')
+    const signedIn = async (browser: typeof bens) => await (await browser.fetchOnce(`${url}/session`)).json()
+    expect(await signedIn(elsewhere)).toEqual({ signedIn: false })
+    expect(await signedIn(bens)).toMatchObject({ signedIn: true })
+  })
+
+  test('at Entra ends the session that was started there, and no other', async () => {
+    const { world, url, signIn, session } = await given()
+    await signIn(addUser(world).userPrincipalName)
+    const [row] = await world.db.$client<{ sid: string }[]>`select entra_session as sid from sessions`
+    const logout = `${url}/source/oauth/logout/entra-id/`
+    for (const query of ['', '?sid=', '?sid=another', `?sid=${'x'.repeat(300)}`])
+      expect((await fetch(logout + query)).status).toBe(200)
+    expect(await session()).toMatchObject({ signedIn: true })
+    await fetch(`${logout}?iss=x&sid=${row!.sid}`)
+    expect(await session()).toEqual({ signedIn: false })
+  })
+
+  test.for(['/sign-out', '/sign-out-everywhere', '/sync-now'])(
+    '%s is taken from our own pages only',
+    async (path) => {
+      const { world, signIn, post, session } = await given()
+      await signIn(addUser(world).userPrincipalName)
+      const answer = await post(path, 'https://evil.example')
+      expect(answer.status).toBe(403)
+      expect(await session()).toMatchObject({ signedIn: true })
+      expect(await world.db.$client`select from users where sync_asked_at is not null`).toHaveLength(0)
+    },
+  )
+})
+
+describe('a source that takes only the invited', () => {
+  const environment = { SIGN_UP: 'invited' }
+
+  test('takes nobody else, and an invitation by name belongs to who came with it first', async () => {
+    const { world, signIn, session } = await given(environment)
+    const { tenant } = world.simulator
+    const [ada, eve] = [addUser(world, { userPrincipalName: 'ada@contoso.example' }), addUser(world)]
+    expect((await signIn(ada.userPrincipalName)).status).toBe(403)
+    await insertInvitation(world.db, 'entra-id', { userPrincipalName: 'ADA@contoso.example' })
+    expect(await (await signIn(ada.userPrincipalName)).json()).toMatchObject({ signedIn: true })
+    // The name goes to somebody else; the invitation doesn't.
+    tenant.updateUser(ada.id, { userPrincipalName: 'king@contoso.example' })
+    tenant.updateUser(eve.id, { userPrincipalName: 'ada@contoso.example' })
+    const refused = await signIn('ada@contoso.example')
+    expect(refused.status).toBe(403)
+    expect(await refused.text()).toContain('only people who were invited')
+    expect(await world.db.$client`select from users`).toHaveLength(1)
+    expect(await (await signIn('king@contoso.example')).json()).toMatchObject({ user: { objectId: ada.id } })
+    expect(await session()).toMatchObject({ user: { objectId: ada.id } })
+  })
+
+  test('takes who is invited by object id, at this source alone', async () => {
+    const { world, signIn } = await given(environment)
+    const [ada, ben] = [addUser(world), addUser(world)]
+    await insertInvitation(world.db, 'entra-id', { objectId: ada.id })
+    await insertInvitation(world.db, 'another', { objectId: ben.id })
+    expect((await signIn(ada.userPrincipalName)).status).toBe(200)
+    expect((await signIn(ben.userPrincipalName)).status).toBe(403)
+  })
+})
+
+describe('a source that takes only members of certain groups', () => {
+  const groupId = '5d6b5e0c-6a3e-4b6e-9a55-0d4e6a5c3b29'
+  const environment = { SIGN_UP: 'members', SIGN_UP_GROUPS: groupId }
+
+  test('takes them, through groups within groups, and nobody else, until they leave', async () => {
+    const { world, signIn, session } = await given(environment)
+    const { tenant } = world.simulator
+    const [ada, ben] = [addUser(world), addUser(world)]
+    tenant.addGroup({ id: groupId, displayName: 'May sign in', kind: 'security' })
+    const inner = tenant.addGroup({ displayName: 'Inner', kind: 'security' }).id
+    tenant.addMember(groupId, inner)
+    tenant.addMember(inner, ada.id)
+    const refused = await signIn(ben.userPrincipalName)
+    expect(refused.status).toBe(403)
+    expect(await refused.text()).toContain('in none of the groups')
+    expect(await (await signIn(ada.userPrincipalName)).json()).toMatchObject({ signedIn: true })
+    await world.startWorkers()
+    await login(ada.id)
+    expect(await session()).toMatchObject({ signedIn: true })
+    tenant.removeMember(inner, ada.id)
+    expect(await login(ada.id)).toMatchObject({ outcome: 'applied' })
+    expect(await storedGroups(ada.id)).toEqual(remoteGroups(ada.id))
+    expect(await session()).toEqual({ signedIn: false })
+  })
+
+  test('goes by the last read while Graph does not answer, and asks others to wait', async () => {
+    const { world, signIn } = await given(environment)
+    const { tenant, faults } = world.simulator
+    const [ada, ben] = [addUser(world), addUser(world)]
+    tenant.addGroup({ id: groupId, displayName: 'May sign in', kind: 'security' })
+    for (const person of [ada, ben]) tenant.addMember(groupId, person.id)
+    await world.startWorkers()
+    expect(await login(ada.id)).toMatchObject({ outcome: 'applied' })
+    faults.next({ on: { path: /checkMemberGroups/ }, status: 503, times: 2 })
+    expect((await signIn(ada.userPrincipalName)).status).toBe(200)
+    const answer = await signIn(ben.userPrincipalName)
+    expect(answer.status).toBe(503)
+    expect(answer.headers.get('retry-after')).not.toBeNull()
+    expect((await signIn(ben.userPrincipalName)).status).toBe(200)
+  })
+})
