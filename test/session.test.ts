@@ -241,7 +241,7 @@ describe('a source for members of a group', () => {
       insert into memberships (user_id, group_id, origin) select ${userId}, id, 'entra' from g`
   }
   const read = async (userId: string) =>
-    void (await database.db.$client`update users set last_synced_at = clock_timestamp() where id = ${userId}`)
+    void (await database.db.$client`update users set snapshot_at = clock_timestamp() where id = ${userId}`)
 
   test('ends a session on the next request once a run has read that the person left the group', async () => {
     const person = newPerson()
@@ -255,6 +255,15 @@ describe('a source for members of a group', () => {
     await database.db.$client`delete from memberships where user_id = ${userId}`
     expect(await asked(cookie, { configs })).toEqual(signedOut)
     expect(await asked(cookie)).toMatchObject(signedIn)
+  })
+
+  test('does not count by a read that began before the sign-in and ended after it', async () => {
+    const person = newPerson()
+    const userId = await storePerson(database.db, person)
+    await read(userId)
+    const cookie = await cookieFor(person)
+    await database.db.$client`update users set last_synced_at = clock_timestamp() where id = ${userId}`
+    expect(await asked(cookie, { configs: [members] })).toMatchObject(signedIn)
   })
 
   test('takes neither a group of the same id in another tenant nor a deleted one', async () => {
