@@ -19,6 +19,7 @@ const example = read('.env.example')
 const documents = [
   ...globSync('*.md', { cwd: root }),
   ...globSync('docs/**/*.md', { cwd: root }),
+  ...globSync('examples/**/*.md', { cwd: root }),
   '.env.example',
   'Dockerfile',
   'docker-compose.yml',
