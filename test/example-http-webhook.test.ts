@@ -110,11 +110,12 @@ test('while Postgres is down it tries again after as long as the gateway says, a
   let left = 2
   const gateway = testGateway({
     db: world.db,
-    source: world.config.source,
+    configs: [world.source.config],
     apiKeys: [key],
     loginSucceeded: (user, options) => {
       left -= 1
-      return (left >= 0 ? dead : world.context).loginSucceeded(user, options)
+      const { tenantId, objectId, tokens } = user
+      return (left >= 0 ? dead : world.context).loginSucceeded({ tenantId, objectId, tokens }, options)
     },
   })
   const listening = await listen(gateway.app, { port: 0, host: '127.0.0.1' })
