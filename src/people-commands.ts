@@ -4,6 +4,7 @@ import { loadConfig, readEnvironment, type Config } from './config.ts'
 import { requireTables } from './context.ts'
 import { databaseFailure, startUpFailure } from './database-failure.ts'
 import { ConfigInvalid } from './errors.ts'
+import { namesPeople } from './login/admission.ts'
 import { readSourceStatus, type SourceStatus } from './source-status.ts'
 import { unlessAborted } from './unless-aborted.ts'
 
@@ -54,11 +55,13 @@ export async function runInvite(
 ): Promise<void> {
   const config = loadConfig()
   const slug = chosenSlug(config, options.source)
-  const made = await withDatabase(
-    config,
-    signal,
-    async (db) => await insertInvitation(db, slug, personOf(who)),
-  )
+  const person = personOf(who)
+  const source = config.sources.find((each) => each.slug === slug)
+  if ('userPrincipalName' in person && source && !namesPeople(source)) {
+    const message = `must be an object id: ${slug} takes people of several tenants, and each gives out names of its own`
+    throw new ConfigInvalid([{ setting: '<person>', message }])
+  }
+  const made = await withDatabase(config, signal, async (db) => await insertInvitation(db, slug, person))
   print(made ? `${who} may sign in through ${slug}.` : `${who} was invited to ${slug} already.`)
 }
 

@@ -1,15 +1,18 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { Hono } from 'hono'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { insertInvitation } from '../db/admissions.ts'
 import { loadConfig } from '../src/config.ts'
 import { openContext, type Context } from '../src/context.ts'
 import { signIn } from '../src/embedded/browser.ts'
 import { freePort } from '../src/embedded/ports.ts'
 import { createLog } from '../src/log.ts'
+import { refusalOf } from '../src/login/admission.ts'
 import { serveGateway } from '../src/serve.ts'
+import type { SourceConfig } from '../src/source-config.ts'
 import { defaultApp, defaultClientId, startSimulator, type Simulator } from '../src/simulator/index.ts'
 import { startWorkers } from '../workers/main.ts'
 import { createBrowser } from './support/browser.ts'
@@ -191,4 +194,24 @@ test('a sign-in that was begun at one source can not be finished at another', as
   expect((await browser.fetchOnce(callback)).status).toBe(400)
   for (const step of ['login', 'callback', 'logout'])
     expect((await fetch(`${url}/source/oauth/${step}/closed/`)).status).toBe(404)
+})
+
+test('where several tenants give out names, an invitation by name invites nobody', async () => {
+  const { db } = database
+  const [fabrikam] = simulator.otherTenants
+  const person = {
+    tenantId: fabrikam!.tenant.id,
+    objectId: randomUUID(),
+    userPrincipalName: 'ada@contoso.example',
+  }
+  const source = { slug: 'partners', signUp: { policy: 'invited' } } as const
+  const tokens = { accessToken: '', expiresAt: '', refreshToken: undefined, scopes: [] }
+  const admit = async (tenant: SourceConfig['tenant']) =>
+    await refusalOf({ db, checkGroups: async () => [] }, { ...source, tenant }, { ...person, tokens })
+  await insertInvitation(db, 'partners', { userPrincipalName: person.userPrincipalName })
+  expect(await admit({ kind: 'single', id: person.tenantId })).toBeUndefined()
+  const several = { kind: 'organizations', allowed: 'any' } as const
+  expect(await admit(several)).toBe('not_invited')
+  await insertInvitation(db, 'partners', { objectId: person.objectId })
+  expect(await admit(several)).toBeUndefined()
 })

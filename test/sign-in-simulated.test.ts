@@ -10,7 +10,7 @@ import {
 } from '../src/simulator/index.ts'
 import { createBrowser } from './support/browser.ts'
 import { createTestDatabase, type TestDatabase } from './support/database.ts'
-import { publicUrl, testGateway, testSource } from './support/gateway.ts'
+import { entraOf, publicUrl, testGateway, testSource } from './support/gateway.ts'
 
 const loginPath = '/source/oauth/login/entra-id/'
 
@@ -104,4 +104,12 @@ test('a wrong client secret is told to the administrator, with the correlation i
   expect(answer.status).toBe(400)
   expect(await answer.text()).toMatch(/registration of this application[^]*AADSTS7000215[^]*Correlation id/)
   expect(logins).toEqual([])
+})
+
+test('signing out at Entra tells of the person who does, and of nobody before', async () => {
+  const entra = entraOf(source)
+  const first = await entra.signOutUrl('https://app.example/', 'the hint of Ada')
+  expect(first?.searchParams.get('logout_hint')).toBe('the hint of Ada')
+  const second = await entra.signOutUrl('https://app.example/', undefined)
+  expect(second?.searchParams.has('logout_hint')).toBe(false)
 })

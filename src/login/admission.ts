@@ -19,11 +19,13 @@ export type CheckGroups = (
  */
 export async function refusalOf(
   { db, checkGroups }: { db: Database; checkGroups: CheckGroups },
-  { slug, signUp }: Pick<SourceConfig, 'slug' | 'signUp'>,
+  source: Pick<SourceConfig, 'slug' | 'signUp' | 'tenant'>,
   person: Pick<EntraSignIn, 'tenantId' | 'objectId' | 'userPrincipalName' | 'tokens'>,
 ): Promise<AdmissionRefusal | undefined> {
+  const { slug, signUp } = source
   const groupIds = signUp.policy === 'members' ? signUp.groupIds : []
-  const standing = await findStanding(db, { ...person, source: slug, groupIds })
+  const userPrincipalName = namesPeople(source) ? person.userPrincipalName : undefined
+  const standing = await findStanding(db, { ...person, userPrincipalName, source: slug, groupIds })
   if (standing.disabled) return 'disabled'
   if (signUp.policy === 'invited' && !standing.invited && standing.userId === undefined) return 'not_invited'
   if (signUp.policy !== 'members') return undefined
@@ -35,14 +37,23 @@ export async function refusalOf(
   }
 }
 
+/**
+ * Whether a name says who somebody is: only where one tenant gives the names out. Of several, any could give a name that
+ * another one's person has (Entra docs: claims-validation, never by a mutable claim).
+ */
+export function namesPeople({ tenant }: Pick<SourceConfig, 'tenant'>): boolean {
+  return tenant.kind === 'single'
+}
+
 /** Once the person is stored: an invitation by name is theirs from here on. */
 export async function settleInvitation(
   db: Database,
-  { slug, signUp }: Pick<SourceConfig, 'slug' | 'signUp'>,
+  source: Pick<SourceConfig, 'slug' | 'signUp' | 'tenant'>,
   person: Pick<EntraSignIn, 'tenantId' | 'objectId' | 'userPrincipalName'>,
 ): Promise<void> {
+  const { slug, signUp } = source
   const { userPrincipalName } = person
-  if (signUp.policy !== 'invited' || userPrincipalName === undefined) return
+  if (signUp.policy !== 'invited' || userPrincipalName === undefined || !namesPeople(source)) return
   const { userId } = await findStanding(db, { ...person, source: slug, groupIds: [] })
   if (userId !== undefined) await useInvitation(db, { source: slug, userId, userPrincipalName })
 }
