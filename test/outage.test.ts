@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createConnection, createServer, type Socket } from 'node:net'
 import { expect, inject, test } from 'vitest'
 import { signIn } from '../src/embedded/browser.ts'
+import { openLoginProducer } from '../src/index.ts'
 import { givenWorld } from './support/people.ts'
 
 const { open, storedGroups, remoteGroups, signedIn, personIn, followRuns } = givenWorld()
@@ -93,3 +94,24 @@ async function openTap(target: URL) {
     },
   }
 }
+
+test('a producer whose queue takes connections and says nothing stores the event, and closes all the same', async () => {
+  const { environment, db } = await open({ backend: 'postgres' })
+  const sockets = new Set<Socket>()
+  const silent = createServer((socket) => void sockets.add(socket.on('error', () => undefined)))
+  silent.listen(0, '127.0.0.1')
+  await once(silent, 'listening')
+  const address = silent.address()
+  const port = typeof address === 'object' && address ? address.port : 0
+  const logins = await openLoginProducer({
+    databaseUrl: environment['DATABASE_URL']!,
+    queueUrl: `redis://127.0.0.1:${port}`,
+    tokenKeys: environment['TOKEN_ENCRYPTION_KEYS']!,
+  })
+  const event = await signedIn(personIn(1))
+  expect(await logins.loginSucceeded(event, { waitUpToMs: 50 })).toMatchObject({ outcome: 'pending' })
+  await logins.close()
+  expect(await db.$client`select enqueued_at from login_events`).toEqual([{ enqueued_at: null }])
+  for (const socket of sockets) socket.destroy()
+  silent.close()
+})

@@ -1,4 +1,4 @@
-import type { QueueBackend, SyncQueueEvents } from './backend.ts'
+import type { QueueBackend } from './backend.ts'
 import { syncQueueName } from './catalogue.ts'
 
 export type RunEvents = {
@@ -13,9 +13,11 @@ export type RunEvents = {
 /** Follows the ends of sync jobs over the queue. Opens its connection with the first listener. */
 export function createRunEvents(openBackend: () => Promise<QueueBackend>): RunEvents {
   const listeners = new Set<(userId: string) => void>()
-  let opened: Promise<{ backend: QueueBackend; events: SyncQueueEvents }> | undefined
+  let opening: Promise<QueueBackend> | undefined
+  let ready: Promise<void> | undefined
   const open = async () => {
-    const backend = await openBackend()
+    opening = openBackend()
+    const backend = await opening
     const events = backend.openEvents(syncQueueName)
     const queue = backend.openQueue(syncQueueName)
     const tell = (userId: string | undefined) => {
@@ -30,19 +32,19 @@ export function createRunEvents(openBackend: () => Promise<QueueBackend>): RunEv
         .catch(() => undefined)
     })
     await events.waitUntilReady()
-    return { backend, events }
   }
   return {
     listen: async (onEnd) => {
-      opened ??= open()
-      opened.catch(() => (opened = undefined))
-      await opened
+      ready ??= open()
+      ready.catch(() => (ready = undefined))
+      await ready
       listeners.add(onEnd)
       return () => listeners.delete(onEnd)
     },
     close: async () => {
-      const one = await opened?.catch(() => undefined)
-      await one?.backend.close()
+      // A queue that can't be reached is never ready, and closing must not wait for it.
+      const backend = await opening?.catch(() => undefined)
+      await backend?.close()
     },
   }
 }
