@@ -21,29 +21,33 @@ async function run({ environment }: World, ...args: string[]) {
   return { code: await command.ended, printed: command.printed() }
 }
 
-test('a disabled person is kept out and signed out everywhere, and let in again when that is taken back', async () => {
-  const world = await open({ backend: 'postgres' })
-  const url = await world.startGateway()
-  const ada = world.simulator.tenant.addUser().userPrincipalName
-  await signIn(url, 'entra-id', ada)
-  expect(await world.db.$client`select from sessions`).toHaveLength(1)
-  expect(await run(world, 'people', 'disable', ada.toUpperCase())).toMatchObject({
-    code: 0,
-    printed: expect.stringContaining('is disabled, and signed out everywhere'),
-  })
-  expect(await world.db.$client`select from sessions`).toHaveLength(0)
-  await expect(signIn(url, 'entra-id', ada)).rejects.toThrow(/403/)
-  expect(await run(world, 'people', 'enable', ada)).toMatchObject({ code: 0 })
-  await signIn(url, 'entra-id', ada)
-  expect(await run(world, 'people', 'disable', 'nobody@contoso.example')).toMatchObject({ code: 1 })
-  const malformed = await run(world, 'people', 'disable', 'ada')
-  expect(malformed).toMatchObject({
-    code: 1,
-    printed: expect.stringMatching(/^<person>: must be an object id/),
-  })
-})
+test(
+  'a disabled person is kept out and signed out everywhere, and let in again when that is taken back',
+  { timeout: 120_000 },
+  async () => {
+    const world = await open({ backend: 'postgres' })
+    const url = await world.startGateway()
+    const ada = world.simulator.tenant.addUser().userPrincipalName
+    await signIn(url, 'entra-id', ada)
+    expect(await world.db.$client`select from sessions`).toHaveLength(1)
+    expect(await run(world, 'people', 'disable', ada.toUpperCase())).toMatchObject({
+      code: 0,
+      printed: expect.stringContaining('is disabled, and signed out everywhere'),
+    })
+    expect(await world.db.$client`select from sessions`).toHaveLength(0)
+    await expect(signIn(url, 'entra-id', ada)).rejects.toThrow(/403/)
+    expect(await run(world, 'people', 'enable', ada)).toMatchObject({ code: 0 })
+    await signIn(url, 'entra-id', ada)
+    expect(await run(world, 'people', 'disable', 'nobody@contoso.example')).toMatchObject({ code: 1 })
+    const malformed = await run(world, 'people', 'disable', 'ada')
+    expect(malformed).toMatchObject({
+      code: 1,
+      printed: expect.stringMatching(/^<person>: must be an object id/),
+    })
+  },
+)
 
-test('a person who is invited gets in where others do not', async () => {
+test('a person who is invited gets in where others do not', { timeout: 120_000 }, async () => {
   const world = await open({ backend: 'postgres', environment: { SIGN_UP: 'invited' } })
   const url = await world.startGateway()
   const [ada, ben] = [1, 2].map(() => world.simulator.tenant.addUser().userPrincipalName)
@@ -57,7 +61,7 @@ test('a person who is invited gets in where others do not', async () => {
   })
 })
 
-test('the sources are told, with what to do, and to programs as JSON', async () => {
+test('the sources are told, with what to do, and to programs as JSON', { timeout: 120_000 }, async () => {
   const world = await open({ backend: 'postgres', environment: { GROUP_SYNC: 'false' } })
   const told = await run(world, 'sources')
   expect(told.code).toBe(1)
@@ -71,17 +75,21 @@ test('the sources are told, with what to do, and to programs as JSON', async () 
   expect(told.printed).not.toContain(world.environment['ENTRA_CLIENT_SECRET'])
 })
 
-test('an administrator sees the same on a page and as metrics, behind the password', async () => {
-  const world = await open({ backend: 'postgres', environment: { ADMIN_PASSWORD: 'a long password' } })
-  const url = await world.startGateway()
-  const authorization = `Basic ${Buffer.from('admin:a long password').toString('base64')}`
-  for (const path of ['/admin/sources', '/admin/metrics']) {
-    expect((await fetch(url + path)).status).toBe(401)
-    expect((await fetch(url + path, { headers: { authorization } })).status).toBe(200)
-  }
-  const page = await (await fetch(`${url}/admin/sources`, { headers: { authorization } })).text()
-  expect(page).toContain('Credentials of the app')
-  const metrics = await (await fetch(`${url}/admin/metrics`, { headers: { authorization } })).text()
-  expect(metrics).toContain('entra_group_sync_credential_in_use{source="entra-id",credential="secret"} 1')
-  expect(metrics).toContain('entra_group_sync_source_group_sync{source="entra-id"} 1')
-})
+test(
+  'an administrator sees the same on a page and as metrics, behind the password',
+  { timeout: 120_000 },
+  async () => {
+    const world = await open({ backend: 'postgres', environment: { ADMIN_PASSWORD: 'a long password' } })
+    const url = await world.startGateway()
+    const authorization = `Basic ${Buffer.from('admin:a long password').toString('base64')}`
+    for (const path of ['/admin/sources', '/admin/metrics']) {
+      expect((await fetch(url + path)).status).toBe(401)
+      expect((await fetch(url + path, { headers: { authorization } })).status).toBe(200)
+    }
+    const page = await (await fetch(`${url}/admin/sources`, { headers: { authorization } })).text()
+    expect(page).toContain('Credentials of the app')
+    const metrics = await (await fetch(`${url}/admin/metrics`, { headers: { authorization } })).text()
+    expect(metrics).toContain('entra_group_sync_credential_in_use{source="entra-id",credential="secret"} 1')
+    expect(metrics).toContain('entra_group_sync_source_group_sync{source="entra-id"} 1')
+  },
+)
