@@ -43,6 +43,10 @@ test.for([
   ['src/api/other.ts', '../login/vault.ts'],
   ['src/admin/other.ts', '../../workers/main.ts'],
   ['src/simulator/other.ts', '../graph/wire.ts'],
+  ['examples/one/other.ts', '../../src/login/vault.ts'],
+  ['examples/one/other.ts', '../../src/simulator/index.ts'],
+  ['examples/one/other.ts', '../../src/context.ts'],
+  ['examples/one/other.ts', '../../db/client.ts'],
 ] as const)('%s may not import %s', ([file, imported]) => {
   expect(lint(file, imported)).toContain('no-restricted-imports')
 })
@@ -55,6 +59,8 @@ test.for([
   ['src/graph/throttle/other.ts', '../client.ts'],
   ['src/login/other.ts', '../errors.ts'],
   ['src/start.ts', './simulator/index.ts'],
+  ['examples/one/other.ts', '../../src/index.ts'],
+  ['examples/one/other.ts', './another.ts'],
 ] as const)('%s may import %s', ([file, imported]) => {
   expect(lint(file, imported)).not.toContain('no-restricted-imports')
 })

@@ -1,5 +1,11 @@
 import { AuthError } from '@azure/msal-node'
-import express, { type CookieOptions, type Express, type Request } from 'express'
+import express, {
+  type CookieOptions,
+  type Express,
+  type NextFunction,
+  type Request,
+  type Response,
+} from 'express'
 import { z } from 'zod'
 import { createExpiring } from './expiring.ts'
 import type { Groups } from './groups.ts'
@@ -58,24 +64,15 @@ export function createApp({ settings, signIn, reporter, groups }: AppParts): Exp
     const attempt = attempts.take(cookieOf(request, 'sign-in'))
     response.clearCookie('sign-in', cookie)
     const { data } = answer.safeParse(request.query)
-    const failed = (reason: string) => response.status(400).send(failurePage(reason))
     if (!attempt || data?.state !== attempt.state) {
-      failed('this sign-in was not begun in this browser')
+      refuse(response, 'this sign-in was not begun in this browser')
       return
     }
     if (data.code === undefined) {
-      failed(data.error ?? 'no code')
+      refuse(response, data.error ?? 'no code')
       return
     }
-    let person
-    try {
-      person = await signIn.finish(data.code, attempt)
-    } catch (error) {
-      const reason = error instanceof AuthError ? error.errorCode : 'invalid ID token'
-      console.error('a sign-in failed:', reason)
-      failed(reason)
-      return
-    }
+    const person = await signIn.finish(data.code, attempt)
     await reporter.report(person)
     const { tenantId, objectId, name } = person
     // A new id each time: nobody can have planted it in the browser before.
@@ -90,7 +87,18 @@ export function createApp({ settings, signIn, reporter, groups }: AppParts): Exp
     response.redirect(303, `${authority}/oauth2/v2.0/logout?${back.toString()}`)
   })
 
+  // Express knows an error handler by its four parameters.
+  app.use((error: unknown, _request: Request, response: Response, _next: NextFunction) => {
+    refuse(response, error instanceof AuthError ? error.errorCode : 'the answer of Microsoft does not fit')
+  })
+
   return app
+}
+
+/** A code and no message: that of an error may carry what doesn't belong on a page or in a log. */
+function refuse(response: Response, reason: string): void {
+  console.error('a sign-in failed:', JSON.stringify(reason))
+  response.status(400).send(failurePage(reason))
 }
 
 function cookieOf(request: Request, name: string): string | undefined {
