@@ -66,21 +66,28 @@ export async function refuseTokens(
 /** Entra says of a person's account that it is disabled, or gone (Entra docs: reference-error-codes). */
 const disablingReasons = ['AADSTS50057', 'AADSTS50034']
 
-/** A person whom Entra has disabled is so here too, and signed out. */
+/**
+ * A person whom Entra has disabled is so here too, and signed out, unless a sign-in has stored newer tokens meanwhile. The
+ * person's row is locked before the tokens', as a sign-in does it, so that the two can't wait for each other.
+ */
 async function refuse(sql: ISql, userId: string, source: string, old: string, refusal: TokenRefusal) {
   const disables = disablingReasons.includes(refusal.reason)
+  const person = disables
+    ? sql`select id from users where id = ${userId} for no key update`
+    : sql`select ${userId}::uuid as id`
   await sql`
-    with disabled as (
+    with person as materialized (${person}
+    ), refused as (
+      update delegated_tokens t set
+        state = ${refusal.state}, reason = ${refusal.reason}, claims = ${refusal.claims ?? null}
+      from person where t.user_id = person.id and t.source = ${source} and t.version = ${old}
+      returning t.user_id
+    ), disabled as (
       update users set enabled = false, disabled_by = coalesce(disabled_by, 'entra')
-      where id = ${userId} and ${disables} and exists (
-        select from delegated_tokens where user_id = ${userId} and source = ${source} and version = ${old})
+      where ${disables} and id in (select user_id from refused)
       returning id
-    ), ended as (
-      delete from sessions where user_id in (select id from disabled)
     )
-    update delegated_tokens set
-      state = ${refusal.state}, reason = ${refusal.reason}, claims = ${refusal.claims ?? null}
-    where user_id = ${userId} and source = ${source} and version = ${old}`
+    delete from sessions where user_id in (select id from disabled)`
 }
 
 async function replace(sql: ISql, userId: string, source: string, old: string, renewed: RenewedTokens) {

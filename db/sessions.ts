@@ -43,7 +43,7 @@ export type SessionRules = {
 /**
  * A session that holds: neither over nor idle for too long, of a person who is enabled and, where the source asks for it, in
  * one of its groups. That is known only once a read that began after the sign-in is applied; until then the sign-in's own
- * look at them stands. One statement, which writes once a minute.
+ * look at them stands. One statement, which writes once a minute at most.
  */
 export async function findSession(
   db: Database,
@@ -66,7 +66,7 @@ export async function findSession(
               and ${JSON.stringify(rules.requiredGroups)}::text::jsonb -> s.source ? g.object_id))
     ), seen as (
       update sessions s set seen_at = clock_timestamp()
-      from found where s.id = found.id and found.seen_at < clock_timestamp() - interval '1 minute'
+      from found where s.id = found.id and found.seen_at < clock_timestamp() - least(60, ${rules.idleSeconds} / 4.0) * interval '1 second'
     )
     select id, user_id as "userId", tenant_id as "tenantId", object_id as "objectId", source,
       logout_hint as "logoutHint"
@@ -81,6 +81,17 @@ export async function endSession(db: Database, id: string): Promise<void> {
 /** Signs a person out wherever they are. Resolves with how many sessions that ended. */
 export async function endSessionsOf(db: Database, userId: string): Promise<number> {
   return (await db.$client`delete from sessions where user_id = ${userId}`).count
+}
+
+/** Ends a person's sessions at one source. Resolves with how many that were. */
+export async function endSessionsOfPerson(
+  db: Database,
+  { source, tenantId, objectId }: { source: string; tenantId: string; objectId: string },
+): Promise<number> {
+  const { count } = await db.$client`
+    delete from sessions s using users u
+    where u.id = s.user_id and s.source = ${source} and u.tenant_id = ${tenantId} and u.object_id = ${objectId}`
+  return count
 }
 
 /** Ends what was started in one session at Entra. Resolves with how many sessions that ended. */

@@ -8,7 +8,7 @@ import { secureHeaders } from 'hono/secure-headers'
 import type { Logger } from 'pino'
 import type { Database } from '../db/client.ts'
 import { databaseAnswers } from '../db/reachable.ts'
-import { endSessionsAt } from '../db/sessions.ts'
+import { endSessionsAt, endSessionsOfPerson } from '../db/sessions.ts'
 import { findWantedClaims } from '../db/token-states.ts'
 import { adminBoard, type BoardQueue } from './admin/board.ts'
 import { loginEvents } from './api/login-events.ts'
@@ -21,7 +21,7 @@ import { pageStyle } from './page-style.ts'
 import { sessionRoutes } from './login/session-routes.ts'
 import { createSessions, type Session } from './login/session.ts'
 import type { NamedKey } from './setting-shapes.ts'
-import type { SourceConfig } from './source-config.ts'
+import { takesTenant, type SourceConfig } from './source-config.ts'
 import { readSourceStatus } from './source-status.ts'
 
 export type GatewayParts = {
@@ -75,6 +75,10 @@ export function createGateway(parts: GatewayParts): Hono {
     secure,
     lifeSeconds: parts.session.lifeSeconds,
     rules: { idleSeconds: parts.session.idleSeconds, requiredGroups: requiredGroupsOf(configs) },
+    accepts: ({ source: slug, tenantId }) => {
+      const config = sources.get(slug)?.config
+      return config !== undefined && config.enabled && takesTenant(config, tenantId)
+    },
   })
   const pendingSignIns = createPendingSignIns({ sessionKeys, secure })
 
@@ -116,6 +120,7 @@ export function createGateway(parts: GatewayParts): Hono {
       sessions,
       wantedClaims: (slug, tenantId, objectId) => findWantedClaims(db, tenantId, objectId, slug),
       endSessionsAt: (slug, entraSession) => endSessionsAt(db, slug, entraSession),
+      endSessionsOfPerson: (person) => endSessionsOfPerson(db, person),
       log,
     }),
   )

@@ -168,18 +168,23 @@ export function sourcesProblems(sources: readonly SourceConfig[]): SourceProblem
       const message = `takes people of a tenant that ${rival.slug} takes too, with another group read or filter: their groups would come and go; give both the same, or switch group sync off for one`
       problems.push({ slug, message })
     }
-    const lost = syncsGroups(source) ? lostSignUpGroups(source) : []
-    if (lost.length > 0) {
-      const message = `keeps out groups that people must be in to sign in (${lost.join(', ')}): they would be signed out by their first run`
-      problems.push({ slug, message })
-    }
+    const clash = signUpClash(source)
+    if (clash !== undefined) problems.push({ slug, message: clash })
     return problems
   })
 }
 
-function lostSignUpGroups({ signUp, groupFilter }: SourceConfig): readonly string[] {
-  if (signUp.policy !== 'members' || !groupFilter) return []
-  return signUp.groupIds.filter((objectId) => groupFilter.judge({ objectId, ...untold }) === 'out')
+/** Whether somebody is still in a required group is known by what their runs store. */
+function signUpClash(source: SourceConfig): string | undefined {
+  const { signUp, groupFilter, groupRead } = source
+  if (!source.enabled || signUp.policy !== 'members') return undefined
+  if (!syncsGroups(source))
+    return 'takes members of groups only, without group sync: nobody would be found to have left them'
+  if (groupRead === 'direct')
+    return 'takes members of groups only, and reads direct ones: who is in one through another group would be signed out by the first run'
+  const lost = signUp.groupIds.filter((objectId) => groupFilter?.judge({ objectId, ...untold }) !== 'in')
+  if (!groupFilter || lost.length === 0) return undefined
+  return `may keep out groups that people must be in to sign in (${lost.join(', ')}), who would be signed out by their first run: let the filter be by ids, these among them`
 }
 
 const untold = {

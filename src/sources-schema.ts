@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { guid, origin, pattern } from './setting-shapes.ts'
+import { refusePath } from './url-rules.ts'
 import { defaultScopes, type Credential } from './source-config.ts'
 import { certificateOf, maxSignUpGroups, sourceSettings } from './source-settings.ts'
 import type { ValueRead, ValueReaders } from './sources-values.ts'
@@ -154,9 +155,11 @@ const sourceShape = (readers: ValueReaders) => ({
     .default({ policy: 'anyone' })
     .describe('Who may become a user at a first sign-in.'),
   authorityHost: origin
+    .superRefine(refusePath)
     .optional()
     .describe('Where Entra ID is, for a simulator or a proxy. Default: by the cloud.'),
   graphBaseUrl: origin
+    .superRefine(refusePath)
     .optional()
     .describe('Where Microsoft Graph is, for a simulator or a proxy. Default: by the cloud.'),
 })

@@ -75,8 +75,13 @@ test('an administrator who has consented for everybody, or not, is told so and n
   const granted = await (await browser.fetchOnce(`${back}?admin_consent=True&tenant=%3Cscript%3E`)).text()
   expect(granted).toContain('Consent is granted')
   expect(granted).not.toContain('script>')
-  const refused = await browser.fetchOnce(`${back}?error=permission_denied&admin_consent=False`)
-  expect(await refused.text()).toContain('Consent is not granted')
+  for (const query of [
+    'error=permission_denied&admin_consent=False',
+    'error=access_denied&admin_consent=True',
+  ]) {
+    const refused = await browser.fetchOnce(`${back}?${query}`)
+    expect(await refused.text()).toContain('Consent is not granted')
+  }
 })
 
 test('what Entra wants before it gives tokens is asked for at once, and the sign-in goes on', async () => {
@@ -211,6 +216,21 @@ describe('a source that takes only members of certain groups', () => {
     expect(await login(ada.id)).toMatchObject({ outcome: 'applied' })
     expect(await storedGroups(ada.id)).toEqual(remoteGroups(ada.id))
     expect(await session()).toEqual({ signedIn: false })
+  })
+
+  test('ends what a person has in other browsers when they are found to have left', async () => {
+    const { world, url, signIn } = await given(environment)
+    const { tenant } = world.simulator
+    const ada = addUser(world)
+    tenant.addGroup({ id: groupId, displayName: 'May sign in', kind: 'security' })
+    tenant.addMember(groupId, ada.id)
+    const elsewhere = createBrowser(new Hono(), 'http://unused.invalid')
+    await elsewhere.open(loginOf(url, ada.userPrincipalName))
+    const there = async () => await (await elsewhere.fetchOnce(`${url}/session`)).json()
+    expect(await there()).toMatchObject({ signedIn: true })
+    tenant.removeMember(groupId, ada.id)
+    expect((await signIn(ada.userPrincipalName)).status).toBe(403)
+    expect(await there()).toEqual({ signedIn: false })
   })
 
   test('goes by the last read while Graph does not answer, and asks others to wait', async () => {

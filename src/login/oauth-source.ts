@@ -36,6 +36,7 @@ export type OAuthSourceParts = {
   wantedClaims: (source: string, tenantId: string, objectId: string) => Promise<string | undefined>
   /** Ends the sessions that were started in a session at Entra. */
   endSessionsAt: (source: string, entraSession: string) => Promise<number>
+  endSessionsOfPerson: (person: { source: string; tenantId: string; objectId: string }) => Promise<number>
   log: Logger
 }
 
@@ -85,8 +86,10 @@ export function oauthSource(parts: OAuthSourceParts): Hono {
     const source = sourceOf(c)
     if (!source) return c.notFound()
     const { slug } = source.config
-    const { state = '', admin_consent: consent } = c.req.query()
-    if (consent !== undefined) return c.html(await consentPage(slug, /^true$/i.test(consent)))
+    const { state = '', admin_consent: consent, error: refused } = c.req.query()
+    // Entra says that consent was asked for also where it was declined.
+    if (consent !== undefined)
+      return c.html(await consentPage(slug, refused === undefined && /^true$/i.test(consent)))
     const pending = await parts.pendingSignIns.take(c, state)
     if (pending?.slug !== slug) {
       parts.log.warn({ source: slug, error: 'unknown_state' }, 'sign-in failed')
@@ -135,6 +138,8 @@ async function welcome(
   const refusal = await source.refusalOf(person)
   if (refusal !== undefined) {
     parts.log.warn({ source: slug, error: refusal, objectId: person.objectId }, 'sign-in not admitted')
+    // Proven to be in none of the groups by now: that counts for other browsers as well.
+    if (refusal === 'not_member') await parts.endSessionsOfPerson({ ...person, source: slug })
     if (refusal === 'membership_unknown') c.header('Retry-After', '30')
     return c.html(await notAdmittedPage(slug, refusal), refusal === 'membership_unknown' ? 503 : 403)
   }

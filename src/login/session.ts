@@ -49,20 +49,23 @@ export type SessionOptions = {
   rules: SessionRules
   /** Seconds after which it ends, whatever is done in it. */
   lifeSeconds: number
+  /** Whether the configuration still lets people of that tenant in through that source. Default: it does. */
+  accepts?: (session: Pick<Session, 'source' | 'tenantId'>) => boolean
 }
 
 const claims = z.object({ sid: z.uuid() })
 
 /** Sessions in Postgres, of which the browser has the id in a signed cookie. The first key signs, all verify. */
 export function createSessions(options: SessionOptions): Sessions {
-  const { db, rules, lifeSeconds } = options
+  const { db, rules, lifeSeconds, accepts = () => true } = options
   const keys = cookieKeys(options.sessionKeys, 'session')
   const name = options.secure ? '__Host-egs_session' : 'egs_session'
   const cookie = { path: '/', httpOnly: true, sameSite: 'Lax', secure: options.secure } as const
   const idOf = async (c: Context) => await verify(keys, getCookie(c, name))
   const read = async (c: Context) => {
     const id = await idOf(c)
-    return id === undefined ? undefined : await findSession(db, id, rules)
+    const session = id === undefined ? undefined : await findSession(db, id, rules)
+    return session && accepts(session) ? session : undefined
   }
   return {
     start: async (c, person) => {
