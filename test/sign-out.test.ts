@@ -50,8 +50,9 @@ describe('signing out', () => {
 
   test('goes on to Entra, whose page returns here, with the hint of who it is', async () => {
     const { post, isSignedIn } = setUp({ configs: [atSimulator()] })
-    const hinted = await cookieFor({ logoutHint: 'hint of the first' })
-    const plain = await cookieFor()
+    const ofSimulator = () => ({ ...newPerson(), tenantId: simulator.tenant.id })
+    const hinted = await cookieFor({ logoutHint: 'hint of the first' }, ofSimulator())
+    const plain = await cookieFor({}, ofSimulator())
     const away = new URL((await post('/sign-out', hinted)).headers.get('location') ?? '')
     expect(`${away.origin}${away.pathname}`).toBe(
       `${simulator.entraUrl}/${simulator.tenant.id}/oauth2/v2.0/logout`,
@@ -142,7 +143,9 @@ describe('front-channel logout', () => {
 })
 
 test.each(['login', 'callback', 'logout'])('a disabled source answers 404 on %s', async (step) => {
-  const { app, isSignedIn } = setUp({ configs: [{ ...testSource, enabled: false }] })
+  const { app } = setUp({ configs: [{ ...testSource, enabled: false }] })
+  // Once it is enabled again the session is still there: nothing ended it.
+  const { isSignedIn } = setUp()
   const sid = crypto.randomUUID()
   const cookie = await cookieFor({ entraSession: sid })
   const answer = await app.request(`/source/oauth/${step}/entra-id/?code=x&state=y&sid=${sid}`)
