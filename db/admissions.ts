@@ -7,7 +7,7 @@ export type Standing = {
   /** Somebody here has disabled them; what Entra disables it doesn't let in. */
   disabled: boolean
   invited: boolean
-  /** In one of the groups asked for, as of the last read. */
+  /** In one of the groups asked for, as of the last read; false where the last read said otherwise and is held. */
   member: boolean
 }
 
@@ -30,7 +30,7 @@ export async function findStanding(
         select from invitations i where i.source = ${source} and (
           i.object_id = ${objectId} or i.user_id = u.id
           or (i.user_id is null and i.user_principal_name = lower(${userPrincipalName})))) as invited,
-      exists (
+      u.sync_state is distinct from 'held' and exists (
         select from memberships m join groups g on g.id = m.group_id
         where m.user_id = u.id and g.deleted_at is null and g.tenant_id = ${tenantId}
           and ${JSON.stringify(groupIds)}::text::jsonb ? g.object_id) as member
@@ -65,20 +65,38 @@ export async function insertInvitation(db: Database, source: string, person: Per
   return count > 0
 }
 
-/** Disables people here, whatever Entra says of them, and ends their sessions; or takes that back. Resolves with how many. */
-export async function setDisabled(db: Database, person: PersonName, disabled: boolean): Promise<number> {
+export type NamedPerson = {
+  userId: string
+  tenantId: string
+  objectId: string
+  userPrincipalName: string | null
+}
+
+/** Everybody of that name; several tenants, or a name that has passed on, make several people. At most 20. */
+export async function listNamed(db: Database, person: PersonName, tenantId?: string): Promise<NamedPerson[]> {
   const sql = db.$client
   const who =
     'objectId' in person
       ? sql`object_id = ${person.objectId}`
       : sql`lower(user_principal_name) = lower(${person.userPrincipalName})`
+  return await sql<NamedPerson[]>`
+    select id as "userId", tenant_id as "tenantId", object_id as "objectId", user_principal_name as "userPrincipalName"
+    from users where ${who} and tenant_id = coalesce(${tenantId ?? null}, tenant_id)
+    order by tenant_id, object_id limit 20`
+}
+
+/** Disables a person here, whatever Entra says, and ends their sessions; or takes that back. False where it was so already. */
+export async function setDisabled(db: Database, userId: string, disabled: boolean): Promise<boolean> {
+  const sql = db.$client
   const { count } = disabled
     ? await sql`
         with changed as (
-          update users set enabled = false, disabled_by = 'local' where ${who} returning id
-        ), ended as (delete from sessions where user_id in (select id from changed))
+          update users set enabled = false, disabled_by = 'local'
+          where id = ${userId} and disabled_by is distinct from 'local' returning id
+        ), ended as (delete from sessions where user_id = ${userId})
         select id from changed`
     : await sql`
-        update users set enabled = true, disabled_by = null where ${who} and disabled_by = 'local' returning id`
-  return count
+        update users set enabled = true, disabled_by = null
+        where id = ${userId} and disabled_by = 'local' returning id`
+  return count > 0
 }

@@ -113,12 +113,20 @@ people
   .command('disable')
   .description('keeps a person out, whatever Entra says, and signs them out everywhere')
   .argument('<person>', 'object id, or user principal name')
-  .action(async (who) => await (await peopleCommands()).runDisable(who, true, stopping))
+  .option('--tenant <id>', 'which tenant; needed where people of several are called so')
+  .action(
+    async (who, options) =>
+      await (await peopleCommands()).runDisable(who, { ...options, disabled: true }, stopping),
+  )
 people
   .command('enable')
   .description('takes that back')
   .argument('<person>', 'object id, or user principal name')
-  .action(async (who) => await (await peopleCommands()).runDisable(who, false, stopping))
+  .option('--tenant <id>', 'which tenant; needed where people of several are called so')
+  .action(
+    async (who, options) =>
+      await (await peopleCommands()).runDisable(who, { ...options, disabled: false }, stopping),
+  )
 program
   .command('simulate')
   .description('a simulated Entra tenant with Microsoft Graph on loopback; prints the settings that use it')

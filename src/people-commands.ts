@@ -1,4 +1,4 @@
-import { insertInvitation, setDisabled, type PersonName } from '../db/admissions.ts'
+import { insertInvitation, listNamed, setDisabled, type PersonName } from '../db/admissions.ts'
 import { closeDatabase, cutDatabase, openDatabase, type Database } from '../db/client.ts'
 import { loadConfig, readEnvironment, type Config } from './config.ts'
 import { requireTables } from './context.ts'
@@ -7,6 +7,8 @@ import { ConfigInvalid } from './errors.ts'
 import { namesPeople } from './login/admission.ts'
 import { readSourceStatus, type SourceStatus } from './source-status.ts'
 import { unlessAborted } from './unless-aborted.ts'
+
+const guid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
 const print = (line: string) => void process.stdout.write(`${line}\n`)
 
@@ -65,23 +67,40 @@ export async function runInvite(
   print(made ? `${who} may sign in through ${slug}.` : `${who} was invited to ${slug} already.`)
 }
 
-/** `people disable` and `people enable`: exit code 1 where nobody is of that name. */
-export async function runDisable(who: string, disabled: boolean, signal: AbortSignal): Promise<void> {
+/** `people disable` and `people enable`: exit code 1 where nobody is of that name, or several are. */
+export async function runDisable(
+  who: string,
+  { disabled, tenant }: { disabled: boolean; tenant?: string },
+  signal: AbortSignal,
+): Promise<void> {
   const config = loadConfig(readEnvironment(), { databaseOnly: true })
-  const changed = await withDatabase(
-    config,
-    signal,
-    async (db) => await setDisabled(db, personOf(who), disabled),
-  )
-  const what = disabled ? 'disabled, and signed out everywhere' : 'enabled'
-  print(changed === 0 ? `Nobody to change: ${who}.` : `${who} is ${what} (${changed}).`)
-  if (changed === 0) process.exitCode = 1
+  const person = personOf(who)
+  const tenantId = tenant?.trim().toLowerCase()
+  if (tenantId !== undefined && !guid.test(tenantId))
+    throw new ConfigInvalid([{ setting: '--tenant', message: 'must be the id of a tenant (a GUID)' }])
+  const { named, changed } = await withDatabase(config, signal, async (db) => {
+    const found = await listNamed(db, person, tenantId)
+    const [only, ...others] = found
+    if (!only || others.length > 0) return { named: found, changed: false }
+    return { named: found, changed: await setDisabled(db, only.userId, disabled) }
+  })
+  const [only, ...others] = named
+  if (only && others.length === 0) {
+    const what = disabled ? 'disabled, and signed out everywhere' : 'enabled'
+    const told = `${only.userPrincipalName ?? who} (${only.objectId}, tenant ${only.tenantId})`
+    if (changed) return print(`${told} is ${what}.`)
+    return print(disabled ? `${told} was disabled already.` : `${told} was not disabled here.`)
+  }
+  process.exitCode = 1
+  if (!only) return print(`Nobody to change: ${who}. A person is known from their first sign-in on.`)
+  print(`Nobody is changed: ${named.length} people are called ${who}. Name one by object id, with --tenant:`)
+  for (const { objectId, tenantId: of } of named) print(`  ${objectId} --tenant ${of}`)
 }
 
 /** An object id, or else a user principal name. */
 function personOf(who: string): PersonName {
   const text = who.trim()
-  if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text)) return { objectId: text.toLowerCase() }
+  if (guid.test(text)) return { objectId: text.toLowerCase() }
   if (/^[^\s@]+@[^\s@]+$/.test(text)) return { userPrincipalName: text }
   const message = 'must be an object id (a GUID) or a user principal name (ada@contoso.example)'
   throw new ConfigInvalid([{ setting: '<person>', message }])

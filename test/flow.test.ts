@@ -90,6 +90,10 @@ describe.each(availableBackends())('with the queue in %s', (backend) => {
     expect(await db.$client`select outcome, error_code from sync_runs`).toEqual([
       { outcome: 'failed', error_code: 'wrong_user' },
     ])
+    // Nor is it ever renewed: what Entra says of its owner would be held against this person.
+    expect(await db.$client`select state, reason from delegated_tokens`).toEqual([
+      { state: 'needs_login', reason: 'wrong_user' },
+    ])
     const [failed] = await context.backend.openQueue('sync').getFailed()
     expect(failed?.failedReason).toBe('wrong_user: the token belongs to another user than the job')
   })

@@ -48,10 +48,9 @@ test('takes a login event and answers its id at once', async () => {
 test('hands over the source that takes the person’s tenant, and names the field where it cannot be known', async () => {
   const two = { ...testSource, slug: 'two' }
   const { post, logins } = setUp({ configs: [testSource, two] })
-  expect(await post(JSON.stringify(good))).toMatchObject({
-    status: 400,
-    body: { problems: [{ field: 'source' }] },
-  })
+  const message = expect.stringMatching(/^is missing: .* and two take people/)
+  const body = { problems: [{ field: 'source', message }] }
+  expect(await post(JSON.stringify(good))).toMatchObject({ status: 400, body })
   expect((await post(JSON.stringify({ ...good, source: 'two' }))).status).toBe(202)
   expect(logins).toMatchObject([{ user: { source: 'two', objectId: good.objectId } }])
   const elsewhere = { ...good, tenantId: '99999999-1111-4111-8111-111111111111' }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { afterEach, expect, test } from 'vitest'
 import { signIn } from '../src/embedded/browser.ts'
 import { givenWorld } from './support/people.ts'
@@ -39,6 +40,23 @@ test(
     expect(await run(world, 'people', 'enable', ada)).toMatchObject({ code: 0 })
     await signIn(url, 'entra-id', ada)
     expect(await run(world, 'people', 'disable', 'nobody@contoso.example')).toMatchObject({ code: 1 })
+    const [tenantId, other] = [world.simulator.tenant.id, randomUUID()]
+    await world.db
+      .$client`insert into users (tenant_id, object_id, user_principal_name) values (${other}, 'other', ${ada})`
+    const several = await run(world, 'people', 'disable', ada)
+    expect(several).toMatchObject({ code: 1, printed: expect.stringMatching(/^Nobody is changed: 2 people/) })
+    for (const tenant of [tenantId, other]) expect(several.printed).toContain(`--tenant ${tenant}`)
+    expect(await world.db.$client`select from users where not enabled`).toHaveLength(0)
+    expect(await run(world, 'people', 'disable', ada, '--tenant', other.toUpperCase())).toMatchObject({
+      code: 0,
+    })
+    expect(await world.db.$client`select tenant_id from users where not enabled`).toEqual([
+      { tenant_id: other },
+    ])
+    expect(await run(world, 'people', 'disable', ada, '--tenant', 'contoso')).toMatchObject({
+      code: 1,
+      printed: expect.stringMatching(/^--tenant: must be the id of a tenant/),
+    })
     const malformed = await run(world, 'people', 'disable', 'ada')
     expect(malformed).toMatchObject({
       code: 1,

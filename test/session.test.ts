@@ -161,11 +161,13 @@ describe('a person who is disabled', () => {
 
   test('here, is signed out at once and cannot be signed in until that is taken back', async () => {
     const [one, other] = [await cookieFor(person), await cookieFor(person)]
-    expect(await setDisabled(database.db, { objectId: person.objectId }, true)).toBe(1)
+    const userId = await storePerson(database.db, person)
+    expect(await setDisabled(database.db, userId, true)).toBe(true)
     for (const cookie of [one, other]) expect(await asked(cookie)).toEqual(signedOut)
     expect(await cookieFor(person)).toBe('')
-    expect(await setDisabled(database.db, { userPrincipalName: 'nobody@contoso.example' }, false)).toBe(0)
-    expect(await setDisabled(database.db, { objectId: person.objectId }, false)).toBe(1)
+    expect(await setDisabled(database.db, userId, true)).toBe(false)
+    expect(await setDisabled(database.db, userId, false)).toBe(true)
+    expect(await setDisabled(database.db, userId, false)).toBe(false)
     expect(await asked(one)).toEqual(signedOut)
     expect(await asked(await cookieFor(person))).toMatchObject(signedIn)
   })
@@ -187,12 +189,21 @@ describe('a person who is disabled', () => {
       expect(await asked(cookie)).toMatchObject(signedIn)
       await refuseTokens(database.db, userId, testSource.slug, event, { state: 'denied', reason })
       expect(await asked(cookie)).toEqual(signedOut)
-      expect(await cookieFor(her)).toBe('')
       await signedInOnce(her)
       expect(await asked(cookie)).toEqual(signedOut)
       expect(await asked(await cookieFor(her))).toMatchObject(signedIn)
     },
   )
+
+  test('at Entra and let in again, is signed in even if a run holds their row meanwhile', async () => {
+    const her = newPerson()
+    const { userId } = await signedInOnce(her)
+    await database.db.$client`update users set enabled = false, disabled_by = 'entra' where id = ${userId}`
+    const cookie = await cookieFor(her)
+    expect(await asked(cookie)).toEqual(signedOut)
+    await signedInOnce(her)
+    expect(await asked(cookie)).toMatchObject(signedIn)
+  })
 
   test('stays signed in where Entra refuses a token for any other reason', async () => {
     const her = newPerson()
@@ -205,8 +216,8 @@ describe('a person who is disabled', () => {
 
   test('here, stays out when Entra lets them in', async () => {
     const her = newPerson()
-    await signedInOnce(her)
-    await setDisabled(database.db, { objectId: her.objectId }, true)
+    const { userId } = await signedInOnce(her)
+    await setDisabled(database.db, userId, true)
     await signedInOnce(her)
     expect(await cookieFor(her)).toBe('')
   })

@@ -36,9 +36,12 @@ export type Relay = { stop: () => Promise<void> }
 
 const batch = 500
 
-/** What a retry may mend, a relayed event may; and a tenant that was throttled for an hour may be better by then. */
+/**
+ * What a retry may mend, a relayed event may. So it is with a tenant that was throttled for an hour, and with a source that
+ * gateways know before this worker's successor does.
+ */
 const mendable = Object.entries(decisions).flatMap(([code, decision]) =>
-  decision === 'fail' && code !== 'throttled_too_long' ? [] : [code],
+  decision === 'fail' && code !== 'throttled_too_long' && code !== 'source_unknown' ? [] : [code],
 )
 
 /**

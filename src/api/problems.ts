@@ -23,7 +23,8 @@ export function describeProblems(issues: readonly Issue[], body: unknown): Reque
 }
 
 function messageFor(issue: Issue, value: unknown): string {
-  if (value === undefined) return 'is missing'
+  // Of a field that is missing in these circumstances only, the rule itself says more.
+  if (value === undefined && issue.code !== 'custom') return 'is missing'
   if (issue.code !== 'invalid_union') return issue.message
   const reasons = new Set(issue.errors.flat().map(({ message }) => message))
   return [...reasons].join(', or: ') || issue.message

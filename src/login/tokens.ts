@@ -74,6 +74,8 @@ export function createUserTokens(parts: UserTokensParts): UserTokens {
       try {
         return await use(first.accessToken, first.scopes)
       } catch (error) {
+        if (error instanceof SyncError && error.code === 'wrong_user')
+          await refuseTokens(parts.db, owner.userId, owner.source, first.version, notTheirs)
         if (!(error instanceof TokenRejected)) throw error
         const second = await give(owner, { refused: first.accessToken, claims: error.claims })
         return await use(second.accessToken, second.scopes).catch(async (again: unknown) => {
@@ -86,6 +88,9 @@ export function createUserTokens(parts: UserTokensParts): UserTokens {
     },
   }
 }
+
+/** What Entra says of their owner later, that the account is disabled say, must not be held against this person. */
+const notTheirs = { state: 'needs_login', reason: 'wrong_user' } as const
 
 type OpenTokens = StoredTokens & SealedTokens
 
