@@ -62,17 +62,26 @@ export function givenWorld() {
     return person.id
   }
 
-  /** `done` resolves when so many jobs have completed, from when it is `listening` on. */
+  /**
+   * `done` resolves when so many more jobs have completed than had when it was `listening`. It looks from time to time as
+   * well: with the queue in Postgres an event can be missed, since their ids are not committed in their order.
+   */
   function followRuns(count: number): { listening: Promise<unknown>; done: Promise<void> } {
-    const events = world.context.backend.openEvents('sync')
-    let ended = 0
+    const { backend } = world.context
+    const events = backend.openEvents('sync')
+    const queue = backend.openQueue('sync')
+    const completed = async () => await queue.getJobCountByTypes('completed')
+    const listening = events.waitUntilReady().then(completed)
     const done = new Promise<void>((resolve) => {
-      events.on('completed', () => {
-        ended += 1
-        if (ended === count) resolve()
-      })
+      const look = async () => {
+        if ((await completed()) < (await listening) + count) return
+        clearInterval(looking)
+        resolve()
+      }
+      const looking = setInterval(() => void look(), 500)
+      events.on('completed', () => void look())
     })
-    return { listening: events.waitUntilReady(), done }
+    return { listening, done }
   }
 
   return { open, storedGroups, remoteGroups, signedIn, login, personIn, followRuns }
