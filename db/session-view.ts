@@ -51,11 +51,22 @@ export async function findSessionView(db: Database, userId: string): Promise<Ses
   return { user: profile, groups: [...groups], freshness: { syncedAt, state, askedAt } }
 }
 
-/** False where the person has asked within so many seconds already. */
-export async function askForSync(db: Database, userId: string, everySeconds: number): Promise<boolean> {
-  const { count } = await db.$client`
+/** When the person has asked, for {@link withdrawSyncAsk}; undefined where they had within so many seconds already. */
+export async function askForSync(
+  db: Database,
+  userId: string,
+  everySeconds: number,
+): Promise<string | undefined> {
+  const [row] = await db.$client<{ askedAt: string }[]>`
     update users set sync_asked_at = clock_timestamp()
     where id = ${userId} and (sync_asked_at is null
-      or sync_asked_at < clock_timestamp() - ${everySeconds} * interval '1 second')`
-  return count > 0
+      or sync_asked_at < clock_timestamp() - ${everySeconds} * interval '1 second')
+    returning sync_asked_at::text as "askedAt"`
+  return row?.askedAt
+}
+
+/** What was asked for then doesn't come: the person may ask again at once. */
+export async function withdrawSyncAsk(db: Database, userId: string, askedAt: string): Promise<void> {
+  await db.$client`
+    update users set sync_asked_at = null where id = ${userId} and sync_asked_at = ${askedAt}::text::timestamptz`
 }

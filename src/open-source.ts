@@ -25,12 +25,17 @@ const checkWithinMs = 5000
 
 export function openSource(
   config: SourceConfig,
-  parts: { db: Database; vault: Vault; onCredential: AppCredentialsOptions },
+  parts: {
+    db: Database
+    vault: Vault
+    onCredential: AppCredentialsOptions
+    onStaleKeys?: (error: unknown) => void
+  },
 ): OpenSource {
   const { db, vault } = parts
   const { slug, clientId, graphBaseUrl, groupRead, guard, resyncGuard, groupFilter } = config
   const credentials = createAppCredentials(config, parts.onCredential)
-  const entra = createEntraClient(config, credentials)
+  const entra = createEntraClient(config, credentials, parts.onStaleKeys)
   const exchange = createExchange(config, credentials)
   const budgets = new Map<string, TenantBudget>()
   const budgetOf = (tenantId: string): TenantBudget => {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { errors, jwtVerify, SignJWT } from 'jose'
-import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createKeySet, type KeySet } from '../src/login/key-set.ts'
 import { newTestKey, startKeyServer, type KeyServer, type TestKey } from './support/key-server.ts'
 
@@ -9,6 +9,7 @@ let first: TestKey
 let second: TestKey
 let asked: number
 let now: number
+let stale: number
 let keys: KeySet
 
 beforeAll(async () => {
@@ -20,7 +21,8 @@ beforeEach(() => {
   server.publish(first.jwk)
   asked = server.asked()
   now = Date.now()
-  keys = createKeySet(server.url, () => now)
+  stale = 0
+  keys = createKeySet(server.url, { now: () => now, onStale: () => (stale += 1) })
 })
 afterEach(() => server.fail(undefined))
 
@@ -34,6 +36,7 @@ const codeOf = async (token: string): Promise<unknown> =>
     () => 'accepted',
     (error: unknown) => (error instanceof errors.JOSEError ? error.code : String(error)),
   )
+const day = 24 * 3_600_000
 const noKey = errors.JWKSNoMatchingKey.code
 
 describe('the keys of an authority', () => {
@@ -86,12 +89,29 @@ describe('the keys of an authority', () => {
     const token = await tokenOf(first)
     await verify(token)
     server.publish(second.jwk)
-    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 24 * 3_600_000 - 1000 })
+    now += day - 1000
     const before = await codeOf(token)
-    vi.setSystemTime(Date.now() + 2000)
+    now += 2000
     const after = await codeOf(token)
-    vi.useRealTimers()
     expect([before, after]).toEqual(['accepted', noKey])
+  })
+
+  test('that cannot be read anew are good for another day, and asked for once a minute meanwhile', async () => {
+    const token = await tokenOf(first)
+    await verify(token)
+    server.fail(500)
+    now += day
+    for (let use = 0; use < 5; use += 1) expect(await codeOf(token)).toBe('accepted')
+    expect([reads(), stale]).toEqual([2, 1])
+    now += 60_000
+    expect(await codeOf(token)).toBe('accepted')
+    expect([reads(), stale]).toEqual([3, 2])
+    now += day - 60_001
+    expect(await codeOf(token)).toBe('accepted')
+    now += 1
+    expect(await codeOf(token)).toBe('ERR_JOSE_GENERIC')
+    server.fail(undefined)
+    expect(await codeOf(token)).toBe('accepted')
   })
 
   test('that cannot be read are asked for again by the next token', async () => {

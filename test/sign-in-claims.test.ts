@@ -152,3 +152,22 @@ test('another person at the same browser is asked for her own claims, whoever wa
     { access_token: { ...capability, acrs: { essential: true, value: 'hers' } } },
   ])
 })
+
+test('what Entra wants once it sees the code is asked for too, with what was asked before, and once', async () => {
+  const { browser } = setUp()
+  await browser.open(loginPath)
+  await store(true)
+  const more = { nbf: { essential: true, value: '1604106651' } }
+  const body = { error: 'interaction_required', claims: JSON.stringify({ access_token: more }) }
+  entra.next.tokenError = { status: 400, body: JSON.stringify(body) }
+  const before = browser.visited.length
+  const answer = await browser.open(loginPath)
+  expect(claimsAsked(browser.visited.slice(before))).toEqual([
+    { access_token: { ...capability, ...wanted } },
+    { access_token: { ...capability, ...wanted, ...more } },
+  ])
+  expect([answer.status, await answer.text()]).toEqual([
+    403,
+    expect.stringContaining('You are still signed in'),
+  ])
+})

@@ -3,28 +3,10 @@ import { describe, expect, test } from 'vitest'
 import { insertInvitation } from '../db/admissions.ts'
 import { defaultClientId } from '../src/simulator/index.ts'
 import { createBrowser } from './support/browser.ts'
-import { givenWorld } from './support/people.ts'
 import { simulatedBrowser } from './support/simulated-browser.ts'
-import type { World } from './support/world.ts'
+import { addUser, givenSignIn, loginOf } from './support/sign-in-flow.ts'
 
-const { open, storedGroups, remoteGroups, login } = givenWorld()
-
-const loginOf = (url: string, userPrincipalName: string) =>
-  `${url}/source/oauth/login/entra-id/?return_to=/session&login_hint=${encodeURIComponent(userPrincipalName)}`
-
-/** A world with its gateway, and a browser that goes over the network only. */
-async function given(environment: Record<string, string> = {}) {
-  const world = await open({ backend: 'postgres', environment })
-  const url = await world.startGateway()
-  const browser = createBrowser(new Hono(), url.replace('localhost', 'unused.invalid'))
-  const signIn = async (userPrincipalName: string) => await browser.open(loginOf(url, userPrincipalName))
-  const post = async (path: string, origin = url) =>
-    await browser.fetchOnce(url + path, { method: 'POST', headers: { origin } })
-  const session = async () => await (await browser.fetchOnce(`${url}/session`)).json()
-  return { world, url, browser, signIn, post, session }
-}
-
-const addUser = ({ simulator }: World, more: object = {}) => simulator.tenant.addUser(more)
+const { given } = givenSignIn()
 
 test('guests and people without mail sign in', async () => {
   const { world, signIn } = await given()
@@ -53,6 +35,19 @@ test.for([
   expect(await session()).toEqual({ signedIn: false })
   world.simulator.refuse(person.id, undefined)
   expect(await (await signIn(person.userPrincipalName)).json()).toMatchObject({ signedIn: true })
+})
+
+test('who is signed in at Entra with an account that does not do gets to choose another', async () => {
+  const { world, signIn, browser, url } = await given({ SIGN_UP: 'invited' })
+  const [ada, ben] = [addUser(world), addUser(world)]
+  await insertInvitation(world.db, 'entra-id', { objectId: ben.id })
+  const page = await (await signIn(ada.userPrincipalName)).text()
+  const href = /href="([^"]*prompt=select_account)"/.exec(page)?.[1] ?? ''
+  const away = await browser.fetchOnce(url + href)
+  expect(new URL(away.headers.get('location') ?? '').searchParams.get('prompt')).toBe('select_account')
+  const other = await browser.fetchOnce(`${url}/source/oauth/login/entra-id/?prompt=none`)
+  expect(new URL(other.headers.get('location') ?? '').searchParams.has('prompt')).toBe(false)
+  expect((await signIn(ben.userPrincipalName)).status).toBe(200)
 })
 
 test('who declines to consent is told so', async () => {
@@ -190,62 +185,5 @@ describe('a source that takes only the invited', () => {
     await insertInvitation(world.db, 'another', { objectId: ben.id })
     expect((await signIn(ada.userPrincipalName)).status).toBe(200)
     expect((await signIn(ben.userPrincipalName)).status).toBe(403)
-  })
-})
-
-describe('a source that takes only members of certain groups', () => {
-  const groupId = '5d6b5e0c-6a3e-4b6e-9a55-0d4e6a5c3b29'
-  const environment = { SIGN_UP: 'members', SIGN_UP_GROUPS: groupId }
-
-  test('takes them, through groups within groups, and nobody else, until they leave', async () => {
-    const { world, signIn, session } = await given(environment)
-    const { tenant } = world.simulator
-    const [ada, ben] = [addUser(world), addUser(world)]
-    tenant.addGroup({ id: groupId, displayName: 'May sign in', kind: 'security' })
-    const inner = tenant.addGroup({ displayName: 'Inner', kind: 'security' }).id
-    tenant.addMember(groupId, inner)
-    tenant.addMember(inner, ada.id)
-    const refused = await signIn(ben.userPrincipalName)
-    expect(refused.status).toBe(403)
-    expect(await refused.text()).toContain('in none of the groups')
-    expect(await (await signIn(ada.userPrincipalName)).json()).toMatchObject({ signedIn: true })
-    await world.startWorkers()
-    await login(ada.id)
-    expect(await session()).toMatchObject({ signedIn: true })
-    tenant.removeMember(inner, ada.id)
-    expect(await login(ada.id)).toMatchObject({ outcome: 'applied' })
-    expect(await storedGroups(ada.id)).toEqual(remoteGroups(ada.id))
-    expect(await session()).toEqual({ signedIn: false })
-  })
-
-  test('ends what a person has in other browsers when they are found to have left', async () => {
-    const { world, url, signIn } = await given(environment)
-    const { tenant } = world.simulator
-    const ada = addUser(world)
-    tenant.addGroup({ id: groupId, displayName: 'May sign in', kind: 'security' })
-    tenant.addMember(groupId, ada.id)
-    const elsewhere = createBrowser(new Hono(), 'http://unused.invalid')
-    await elsewhere.open(loginOf(url, ada.userPrincipalName))
-    const there = async () => await (await elsewhere.fetchOnce(`${url}/session`)).json()
-    expect(await there()).toMatchObject({ signedIn: true })
-    tenant.removeMember(groupId, ada.id)
-    expect((await signIn(ada.userPrincipalName)).status).toBe(403)
-    expect(await there()).toEqual({ signedIn: false })
-  })
-
-  test('goes by the last read while Graph does not answer, and asks others to wait', async () => {
-    const { world, signIn } = await given(environment)
-    const { tenant, faults } = world.simulator
-    const [ada, ben] = [addUser(world), addUser(world)]
-    tenant.addGroup({ id: groupId, displayName: 'May sign in', kind: 'security' })
-    for (const person of [ada, ben]) tenant.addMember(groupId, person.id)
-    await world.startWorkers()
-    expect(await login(ada.id)).toMatchObject({ outcome: 'applied' })
-    faults.next({ on: { path: /checkMemberGroups/ }, status: 503, times: 2 })
-    expect((await signIn(ada.userPrincipalName)).status).toBe(200)
-    const answer = await signIn(ben.userPrincipalName)
-    expect(answer.status).toBe(503)
-    expect(answer.headers.get('retry-after')).not.toBeNull()
-    expect((await signIn(ben.userPrincipalName)).status).toBe(200)
   })
 })

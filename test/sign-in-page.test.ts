@@ -238,8 +238,13 @@ describe('"Sync now"', () => {
     expect(off.synced).toEqual([])
   })
 
-  test('says so where the queue does not take it', async () => {
-    const gateway = setUp({ syncNow: async () => false })
-    expect((await press(gateway, await cookieFor(newPerson()))).status).toBe(503)
+  test('says so where the queue does not take it, and may be asked for again at once', async () => {
+    let taken = false
+    const gateway = setUp({ syncNow: async () => taken })
+    const cookie = await cookieFor(newPerson())
+    expect((await press(gateway, cookie)).status).toBe(503)
+    taken = true
+    expect((await press(gateway, cookie)).status).toBe(303)
+    expect((await press(gateway, cookie)).status).toBe(429)
   })
 })

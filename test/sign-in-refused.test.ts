@@ -26,7 +26,7 @@ async function outcomeOf(answer: Response, { logins, browser }: { logins: unknow
   const text = await answer.text()
   return {
     status: answer.status,
-    offersAnotherTry: text.includes('Sign in again'),
+    offersAnotherTry: /Sign in (again|with another account)/.test(text),
     logins: logins.length,
     session: browser.cookies().has('egs_session'),
   }

@@ -151,6 +151,15 @@ describe('errors of Entra', () => {
     entra.next.discoveryStatus = 200
     entra.next.tokenError = { status: 500, body: '{}' }
     expect((await browser.open(loginPath)).status).toBe(503)
+    for (const [status, told] of [
+      [500, { error: 'invalid_grant' }],
+      [429, { error: 'invalid_request' }],
+      [400, { error: 'invalid_grant', error_codes: [90033] }],
+    ] as const) {
+      entra.next.tokenError = { status, body: JSON.stringify(told) }
+      const answer = await browser.open(loginPath)
+      expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '30'])
+    }
     entra.next.tokenError = undefined
     expect((await browser.open(`${loginPath}?return_to=/session`)).status).toBe(200)
     const unreachable = setUp({ configs: [{ ...entra.source, authorityHost: 'http://127.0.0.1:9' }] })

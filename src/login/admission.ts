@@ -1,10 +1,28 @@
 import type { Database } from '../../db/client.ts'
 import { findStanding, useInvitation } from '../../db/admissions.ts'
+import { AccessDenied, TokenRejected } from '../errors.ts'
 import type { SourceConfig } from '../source-config.ts'
 import type { EntraSignIn } from './entra.ts'
 
 /** Why somebody whom Entra lets in doesn't get in here. */
-export type AdmissionRefusal = 'disabled' | 'not_invited' | 'not_member' | 'membership_unknown'
+export type AdmissionRefusal =
+  | 'disabled'
+  | 'not_invited'
+  | 'not_member'
+  /** Graph can't be asked right now. */
+  | 'membership_unknown'
+  /** The app may not ask Graph: a permission is missing. */
+  | 'membership_forbidden'
+  /** Graph tells nothing before a policy's claims are met. */
+  | 'claims_unmet'
+
+export type Refused = {
+  reason: AdmissionRefusal
+  /** Of `claims_unmet`: what Entra has to be asked for, as JSON. */
+  claims?: string | undefined
+  /** An earlier sign-in has stored the person. */
+  isUser: boolean
+}
 
 /** Which of these groups the owner of a token is in, by object id. */
 export type CheckGroups = (
@@ -21,20 +39,29 @@ export async function refusalOf(
   { db, checkGroups }: { db: Database; checkGroups: CheckGroups },
   source: Pick<SourceConfig, 'slug' | 'signUp' | 'tenant'>,
   person: Pick<EntraSignIn, 'tenantId' | 'objectId' | 'userPrincipalName' | 'tokens'>,
-): Promise<AdmissionRefusal | undefined> {
+): Promise<Refused | undefined> {
   const { slug, signUp } = source
   const groupIds = signUp.policy === 'members' ? signUp.groupIds : []
   const userPrincipalName = namesPeople(source) ? person.userPrincipalName : undefined
   const standing = await findStanding(db, { ...person, userPrincipalName, source: slug, groupIds })
-  if (standing.disabled) return 'disabled'
-  if (signUp.policy === 'invited' && !standing.invited && standing.userId === undefined) return 'not_invited'
+  const isUser = standing.userId !== undefined
+  if (standing.disabled) return { reason: 'disabled', isUser }
+  if (signUp.policy === 'invited' && !standing.invited && !isUser) return { reason: 'not_invited', isUser }
   if (signUp.policy !== 'members') return undefined
   try {
     const found = await checkGroups(person.tokens.accessToken, person.tenantId, groupIds)
-    return found.length > 0 ? undefined : 'not_member'
-  } catch {
-    return standing.member ? undefined : 'membership_unknown'
+    return found.length > 0 ? undefined : { reason: 'not_member', isUser }
+  } catch (error) {
+    return standing.member ? undefined : { ...untold(error), isUser }
   }
+}
+
+/** Why Graph didn't tell who is in the groups. */
+function untold(error: unknown): Pick<Refused, 'reason' | 'claims'> {
+  if (error instanceof AccessDenied) return { reason: 'membership_forbidden' }
+  if (error instanceof TokenRejected && error.claims !== undefined)
+    return { reason: 'claims_unmet', claims: error.claims }
+  return { reason: 'membership_unknown' }
 }
 
 /**

@@ -36,14 +36,18 @@ export type EntraClient = {
   signOutUrl: (returnTo: string, logoutHint: string | undefined) => Promise<URL | undefined>
 }
 
-/** One app registration, for one tenant or several. */
-export function createEntraClient(source: SourceConfig, credentials: AppCredentials): EntraClient {
+/** One app registration, for one tenant or several. `onStaleKeys`: see {@link createKeySet}. */
+export function createEntraClient(
+  source: SourceConfig,
+  credentials: AppCredentials,
+  onStaleKeys?: (error: unknown) => void,
+): EntraClient {
   const endpointsOf = createEndpoints(source.authorityHost, source.clientId)
   const signInEndpoints = async () => await endpointsOf(tenantSegment(source))
   const scope = [...openIdScopes, ...source.scopes].join(' ')
   let keys: { url: string; set: KeySet } | undefined
   const keySetOf = ({ keys: url }: EntraEndpoints): KeySet => {
-    if (keys?.url !== url.href) keys = { url: url.href, set: createKeySet(url) }
+    if (keys?.url !== url.href) keys = { url: url.href, set: createKeySet(url, { onStale: onStaleKeys }) }
     return keys.set
   }
   return {
@@ -58,6 +62,7 @@ export function createEntraClient(source: SourceConfig, credentials: AppCredenti
         code_challenge_method: 'S256',
         claims: claimsParameter(pending.claims),
         ...(pending.loginHint === undefined ? {} : { login_hint: pending.loginHint }),
+        ...(pending.otherAccount ? { prompt: 'select_account' } : {}),
       })
     },
     redeem: async (answered, pending) => {

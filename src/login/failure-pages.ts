@@ -4,6 +4,12 @@ import type { SignInFailure } from './sign-in-failure.ts'
 
 const loginAgain = (slug: string) => ({ href: `/source/oauth/login/${slug}/`, text: 'Sign in again' })
 
+/** Entra remembers who is signed in there, and would send the same person back without a word. */
+const loginAsOther = (slug: string) => ({
+  href: `/source/oauth/login/${slug}/?prompt=select_account`,
+  text: 'Sign in with another account',
+})
+
 const factsOf = ({ error, aadsts, correlationId }: SignInFailure) =>
   [
     ['Error', error],
@@ -16,7 +22,7 @@ export function refusedPage(slug: string, failure: SignInFailure): Html {
   return problemPage({
     title: 'You are not signed in',
     advice: failure.advice,
-    action: loginAgain(slug),
+    action: failure.otherAccount ? loginAsOther(slug) : loginAgain(slug),
     facts: factsOf(failure),
   })
 }
@@ -50,14 +56,20 @@ const admissionAdvice: Record<AdmissionRefusal, string> = {
   not_member: 'You are in none of the groups that may use this application. Ask your administrator.',
   membership_unknown:
     'Whether you may use this application can’t be checked right now. Try again in a minute.',
+  membership_forbidden:
+    'This application may not ask Microsoft Graph which groups you are in. Ask your administrator to grant it the permission GroupMember.Read.All.',
+  claims_unmet:
+    'Your organisation wants more of you before it tells which groups you are in, such as a second factor or a managed device, and did not get it. Ask your administrator if you don’t know what.',
 }
+
+const otherAccountFor: readonly AdmissionRefusal[] = ['disabled', 'not_invited', 'not_member']
 
 /** Entra lets the person in, and we don't. */
 export function notAdmittedPage(slug: string, refusal: AdmissionRefusal): Html {
   return problemPage({
     title: 'You are not signed in',
     advice: admissionAdvice[refusal],
-    action: loginAgain(slug),
+    action: otherAccountFor.includes(refusal) ? loginAsOther(slug) : loginAgain(slug),
     facts: [['Error', refusal]],
   })
 }

@@ -16,35 +16,74 @@ export type KeySet = {
 /** Milliseconds. */
 const rereadAfterMs = 24 * 3_600_000
 const timeoutMs = 10_000
-/** Milliseconds between two reads for a key that isn't known: made-up ids must not become requests. */
+/** Milliseconds between two reads for a key that isn't known, and between two tries after one: made-up ids must not become requests. */
 const askAgainAfterMs = 60_000
+/**
+ * Milliseconds after which keys that can't be read anew are not trusted any more. An authority that is out of reach for a
+ * day has let nobody sign in anyway: what is left is a token from before, or somebody who keeps us from the news that a key
+ * was withdrawn.
+ */
+const trustedForMs = 48 * 3_600_000
+
+export type KeySetOptions = {
+  /** Once for each failed try, while the known keys go on being trusted. */
+  onStale?: ((error: unknown) => void) | undefined
+  now?: () => number
+}
 
 /**
  * Reads the keys at the first use and every 24 hours; and for a key that isn't known at once, since keys are rotated
- * without notice (Entra docs: signing-key-rollover), but not more than once a minute. jose's own pause begins with the
- * first read and would refuse a key that was published just after it.
+ * without notice (Entra docs: signing-key-rollover), but not more than once a minute. Keys that can't be read anew are good
+ * for another day. jose's own pause begins with the first read and would refuse a key that was published just after it.
  */
-export function createKeySet(url: URL, now: () => number = Date.now): KeySet {
+export function createKeySet(url: URL, { onStale, now = Date.now }: KeySetOptions = {}): KeySet {
   const remote = createRemoteJWKSet(url, {
-    cacheMaxAge: rereadAfterMs,
+    cacheMaxAge: Number.POSITIVE_INFINITY,
     cooldownDuration: Number.POSITIVE_INFINITY,
     timeoutDuration: timeoutMs,
   })
+  let readAt = Number.NEGATIVE_INFINITY
+  /** For an unknown key. A read that fails doesn't count: the next token with an unknown key tries again. */
   let askedAt = Number.NEGATIVE_INFINITY
-  let asking: Promise<void> | undefined
+  /** After 24 hours. */
+  let triedAt = Number.NEGATIVE_INFINITY
+  let reading: Promise<void> | undefined
+  const read = async () => {
+    const beganAt = now()
+    reading ??= remote
+      .reload()
+      .then(() => void (readAt = beganAt))
+      .finally(() => (reading = undefined))
+    await reading
+  }
+  const readIfOld = async () => {
+    const age = now() - readAt
+    if (age < rereadAfterMs) return
+    if (age >= trustedForMs) return await read()
+    if (!reading && now() - triedAt < askAgainAfterMs) return
+    triedAt = now()
+    await read().catch((error: unknown) => onStale?.(error))
+  }
+  const readForUnknown = async (error: unknown) => {
+    if (reading) return await reading
+    if (now() - askedAt < askAgainAfterMs) throw error
+    const before = askedAt
+    askedAt = now()
+    try {
+      await read()
+    } catch (failure) {
+      askedAt = before
+      throw failure
+    }
+  }
   return {
     find: async (header, token) => {
+      await readIfOld()
       try {
         return await remote(header, token)
       } catch (error) {
         if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
-        if (!asking && now() - askedAt < askAgainAfterMs) throw error
-        if (!asking) {
-          const before = askedAt
-          askedAt = now()
-          asking = reread(remote, () => (askedAt = before)).finally(() => (asking = undefined))
-        }
-        await asking
+        await readForUnknown(error)
         return await remote(header, token)
       }
     },
@@ -55,15 +94,5 @@ export function createKeySet(url: URL, now: () => number = Date.now): KeySet {
       const issuer: unknown = Reflect.get(key, 'issuer')
       return typeof issuer === 'string' ? issuer : undefined
     },
-  }
-}
-
-/** A read that fails doesn't count: the next token with an unknown key tries again. */
-async function reread(remote: { reload: () => Promise<void> }, onFailure: () => void): Promise<void> {
-  try {
-    await remote.reload()
-  } catch (error) {
-    onFailure()
-    throw error
   }
 }

@@ -5,7 +5,8 @@ import { databaseFailure } from '../database-failure.ts'
 import { toSyncError } from '../errors.ts'
 import type { SourceConfig } from '../source-config.ts'
 import { within } from '../within.ts'
-import type { AdmissionRefusal } from './admission.ts'
+import type { Refused } from './admission.ts'
+import { mergeClaims } from './claims.ts'
 import type { EntraClient, EntraSignIn } from './entra.ts'
 import { consentPage, notAdmittedPage, notStoredPage, unknownStatePage } from './failure-pages.ts'
 import { refusedPage, unsatisfiedPage } from './failure-pages.ts'
@@ -21,7 +22,7 @@ export type SignInSource = {
   entra: EntraClient
   loginSucceeded: LoginSucceeded
   /** Why somebody whom Entra lets in doesn't get in here; undefined for those who do. */
-  refusalOf: (person: EntraSignIn) => Promise<AdmissionRefusal | undefined>
+  refusalOf: (person: EntraSignIn) => Promise<Refused | undefined>
   /** Once the person is stored, and before they are signed in. */
   settle: (person: EntraSignIn) => Promise<void>
 }
@@ -79,7 +80,8 @@ export function oauthSource(parts: OAuthSourceParts): Hono {
     const claims = session && (await findWantedClaims(parts, source, session))
     const wanted =
       claims === undefined ? {} : { claims, claimsOf: session?.objectId, again: 'asked' as const }
-    return await sendToEntra(parts, c, source, { returnTo, loginHint, ...wanted })
+    const otherAccount = c.req.query('prompt') === 'select_account'
+    return await sendToEntra(parts, c, source, { returnTo, loginHint, otherAccount, ...wanted })
   })
 
   app.get('/callback/:slug/', async (c) => {
@@ -100,11 +102,10 @@ export function oauthSource(parts: OAuthSourceParts): Hono {
       const answered = new URL(callbackUrl(parts, slug) + new URL(c.req.url).search)
       person = await source.entra.redeem(answered, pending)
     } catch (error) {
-      // Entra may want more only now that it sees the code: it is asked again, with that, and once.
-      const claims = pending.claims === undefined ? claimsWantedBy(error) : undefined
-      const { returnTo, loginHint, again } = pending
-      if (claims === undefined) return await failed(parts, c, slug, error, pending)
-      return await sendToEntra(parts, c, source, { returnTo, loginHint, claims, again })
+      // Entra may want more only now that it sees the code.
+      const claims = claimsWantedBy(error)
+      if (claims === undefined || pending.challenged) return await failed(parts, c, slug, error, pending)
+      return await sendToEntra(parts, c, source, challenged(pending, claims))
     }
     try {
       return await welcome(parts, c, source, pending, person)
@@ -135,14 +136,12 @@ async function welcome(
   person: EntraSignIn,
 ): Promise<Response> {
   const { slug } = source.config
-  const refusal = await source.refusalOf(person)
-  if (refusal !== undefined) {
-    parts.log.warn({ source: slug, error: refusal, objectId: person.objectId }, 'sign-in not admitted')
-    // Proven to be in none of the groups by now: that counts for other browsers as well.
-    if (refusal === 'not_member') await parts.endSessionsOfPerson({ ...person, source: slug })
-    if (refusal === 'membership_unknown') c.header('Retry-After', '30')
-    return c.html(await notAdmittedPage(slug, refusal), refusal === 'membership_unknown' ? 503 : 403)
+  const refused = await source.refusalOf(person)
+  if (refused?.claims !== undefined && !pending.challenged) {
+    const wanted = challenged({ ...pending, loginHint: person.userPrincipalName }, refused.claims)
+    return await sendToEntra(parts, c, source, { ...wanted, claimsOf: person.objectId })
   }
+  if (refused) return await notAdmitted(parts, c, source, person, refused)
   // Whoever came back may be another person than the one who was sent.
   const isAnswered = pending.again === 'sent' || pending.claimsOf === person.objectId
   const claims = isAnswered ? undefined : await findWantedClaims(parts, source, person)
@@ -158,6 +157,31 @@ async function welcome(
     claimsOf: person.objectId,
     again: 'sent',
   })
+}
+
+/** The same sign-in once more, with all that was asked for before; what is wanted then is not asked for again. */
+function challenged({ claims: earlier, ...pending }: PendingSignIn, claims: string) {
+  const { returnTo, loginHint, claimsOf, again } = pending
+  return { returnTo, loginHint, claimsOf, again, claims: mergeClaims(earlier, claims), challenged: true }
+}
+
+/** Entra lets the person in, and we don't. */
+async function notAdmitted(
+  parts: OAuthSourceParts,
+  c: Context,
+  source: SignInSource,
+  person: EntraSignIn,
+  { reason, isUser }: Refused,
+): Promise<Response> {
+  const { slug } = source.config
+  parts.log.warn({ source: slug, error: reason, objectId: person.objectId }, 'sign-in not admitted')
+  if (reason === 'not_member') {
+    // Proven to be in none of the groups by now: that counts for other browsers, and for what is stored.
+    await parts.endSessionsOfPerson({ ...person, source: slug })
+    if (isUser) await recordLogin(parts, source, person)
+  }
+  if (reason === 'membership_unknown') c.header('Retry-After', '30')
+  return c.html(await notAdmittedPage(slug, reason), reason === 'membership_unknown' ? 503 : 403)
 }
 
 /** Entra has let the person in, and we have nowhere to keep that. */
@@ -177,7 +201,7 @@ async function sendToEntra(
   parts: OAuthSourceParts,
   c: Context,
   { config: { slug }, entra }: SignInSource,
-  wanted: Pick<PendingSignIn, 'returnTo' | 'loginHint' | 'claims' | 'claimsOf' | 'again'>,
+  wanted: Omit<PendingSignIn, 'slug' | 'state' | 'nonce' | 'codeVerifier'>,
 ): Promise<Response> {
   const pending = {
     ...wanted,

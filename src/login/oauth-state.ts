@@ -20,6 +20,10 @@ const pendingSignIn = z.object({
   claimsOf: z.string().optional(),
   /** That person has signed in already, and goes for the claims only: `asked` to, or sent by us right after. */
   again: z.enum(['asked', 'sent']).optional(),
+  /** Entra, or Graph, has wanted more during this sign-in, and these claims have it in them: once is enough. */
+  challenged: z.boolean().optional(),
+  /** Entra is to ask which account, whoever is signed in there. */
+  otherAccount: z.boolean().optional(),
 })
 
 /** A sign-in that has gone to Entra and not come back. */

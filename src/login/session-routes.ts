@@ -2,7 +2,7 @@ import { Hono, type Context } from 'hono'
 import { csrf } from 'hono/csrf'
 import type { Logger } from 'pino'
 import type { Database } from '../../db/client.ts'
-import { askForSync, findSessionView, type SessionView } from '../../db/session-view.ts'
+import { askForSync, findSessionView, withdrawSyncAsk, type SessionView } from '../../db/session-view.ts'
 import { findTokenState } from '../../db/token-states.ts'
 import { databaseFailure } from '../database-failure.ts'
 import { syncsGroups } from '../source-config.ts'
@@ -75,8 +75,11 @@ export function sessionRoutes(parts: SessionRouteParts): Hono {
     if (!session) return c.redirect('/', 303)
     const source = sources.get(session.source)
     if (!source || !syncsGroups(source.config)) return c.redirect('/', 303)
-    if (!(await askForSync(parts.db, session.userId, syncEverySeconds))) return await tooOften(c)
-    return (await parts.syncNow(session)) ? c.redirect('/', 303) : await unreachable(c)
+    const askedAt = await askForSync(parts.db, session.userId, syncEverySeconds)
+    if (askedAt === undefined) return await tooOften(c)
+    if (await parts.syncNow(session)) return c.redirect('/', 303)
+    await withdrawSyncAsk(parts.db, session.userId, askedAt)
+    return await unreachable(c)
   })
 
   return app

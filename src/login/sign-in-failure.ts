@@ -13,6 +13,8 @@ export type SignInFailure = {
   correlationId: string | undefined
   /** Entra can't be reached or is unwell: trying again later helps. */
   temporary: boolean
+  /** With another account it may go better. */
+  otherAccount: boolean
   advice: string
 }
 
@@ -35,14 +37,28 @@ const temporaryErrors = new Set([
 export function describeSignInFailure(thrown: unknown): SignInFailure {
   const told = read(thrown)
   const error = /^\w{1,64}$/.test(told.error) ? told.error : 'unknown_error'
-  const temporary = temporaryErrors.has(error)
+  const temporary = temporaryErrors.has(error) || isUnwell(told)
   return {
     error,
     aadsts: told.aadsts,
     correlationId: told.correlationId,
     temporary,
+    otherAccount: error === 'id_token_tenant' || otherAccountCodes.has(told.aadsts ?? ''),
     advice: temporary ? advice.temporary : adviceFor(error, told),
   }
+}
+
+/** By its status, or by a number that says so: an Entra that is unwell may name any error. */
+function isUnwell(told: Told): boolean {
+  if (told.status !== undefined && (told.status === 429 || told.status >= 500)) return true
+  return told.byEntra === true && told.aadsts !== undefined && isPassing(classOf(told))
+}
+
+const isPassing = (kind: EntraErrorClass) => kind === 'throttled' || kind === 'transient'
+
+function classOf({ error, aadsts, suberror = '', status }: Told): EntraErrorClass {
+  const codes = aadsts === undefined ? [] : [Number(aadsts.slice('AADSTS'.length))]
+  return classifyEntraError({ status, error, suberror, codes })
 }
 
 /** What the token endpoint wants to be asked for before it answers: the claims of a challenge, as JSON. */
@@ -137,16 +153,20 @@ const adviceByCode: Record<string, string> = {
   AADSTS53003: advice.blocked,
   AADSTS53000: advice.blocked,
   AADSTS65004: advice.declined,
+  AADSTS50020: advice.tenant,
 }
 
+/** Disabled, of another directory, not assigned: an account and not a person. */
+const otherAccountCodes = new Set(['AADSTS50057', 'AADSTS50020', 'AADSTS50105'])
+
 /** What to do about it, for the person in front of the page. */
-function adviceFor(error: string, { aadsts, suberror = '', status, byEntra }: Told): string {
+function adviceFor(error: string, told: Told): string {
+  const { aadsts, byEntra } = told
   if (error === 'id_token_tenant') return advice.tenant
   if (!byEntra) return error === 'config_invalid' ? advice.registration : advice.unacceptable
   const known = aadsts === undefined ? undefined : adviceByCode[aadsts]
   if (known !== undefined) return known
-  const codes = aadsts === undefined ? [] : [Number(aadsts.slice('AADSTS'.length))]
   // Without a number it may mean any of these.
-  if (error === 'access_denied' && codes.length === 0) return advice.declined
-  return adviceByClass[classifyEntraError({ status, error, suberror, codes })]
+  if (error === 'access_denied' && aadsts === undefined) return advice.declined
+  return adviceByClass[classOf(told)]
 }

@@ -50,7 +50,7 @@ async function startTinyEntra() {
     key: published.privateKey as Parameters<SignJWT['sign']>[0],
     header: { alg: 'RS256', kid: 'one' },
     /** Answered at the token endpoint in place of tokens. */
-    tokenError: undefined as { status: 400 | 500; body: string } | undefined,
+    tokenError: undefined as { status: 400 | 429 | 500; body: string } | undefined,
     discoveryStatus: 200 as 200 | 500,
   }
   const next = { ...honest }
