@@ -11,26 +11,51 @@ export type StoredCredential = {
   refusedAt: string | null
 }
 
-/** Writes down how a source proves itself by now; credentials it doesn't have any more go. */
-export async function recordCredentials(
+/**
+ * Makes the credentials of a source those it is configured with: new ones are added, others go. What processes have learnt
+ * of the rest stays, as a starting one knows nothing; one that ends at another time than before is another one.
+ */
+export async function registerCredentials(
   db: Database,
   source: string,
-  credentials: readonly StoredCredential[],
+  credentials: readonly Pick<StoredCredential, 'credential' | 'kind' | 'inUse' | 'expiresAt'>[],
 ): Promise<void> {
   const sql = db.$client
   await sql`
     with told as (
       select * from json_to_recordset(${JSON.stringify(credentials)}::text::json)
-        as c(credential text, kind text, "inUse" boolean, "expiresAt" timestamptz, "refusedWith" text, "refusedAt" timestamptz)
+        as c(credential text, kind text, "inUse" boolean, "expiresAt" timestamptz)
     ), gone as (
       delete from source_credentials where source = ${source} and credential not in (select credential from told)
     )
-    insert into source_credentials as s
-      (source, credential, kind, in_use, expires_at, refused_with, refused_at)
-    select ${source}, credential, kind, "inUse", "expiresAt", "refusedWith", "refusedAt" from told
+    insert into source_credentials as s (source, credential, kind, in_use, expires_at)
+    select ${source}, credential, kind, "inUse" and not exists (
+        select from source_credentials k where k.source = ${source} and k.in_use
+          and k.credential in (select credential from told)
+      ), "expiresAt"
+    from told
     on conflict (source, credential) do update set
-      kind = excluded.kind, in_use = excluded.in_use, expires_at = excluded.expires_at,
-      refused_with = excluded.refused_with, refused_at = excluded.refused_at, updated_at = clock_timestamp()`
+      kind = excluded.kind, expires_at = excluded.expires_at,
+      refused_with = case when s.expires_at is distinct from excluded.expires_at then null else s.refused_with end,
+      refused_at = case when s.expires_at is distinct from excluded.expires_at then null else s.refused_at end`
+}
+
+/**
+ * Writes down what a process has learnt from Entra. It adds and removes none: a process of an older configuration, which
+ * still runs beside those of the newer one, has no say in that.
+ */
+export async function recordCredentials(
+  db: Database,
+  source: string,
+  credentials: readonly Pick<StoredCredential, 'credential' | 'inUse' | 'refusedWith' | 'refusedAt'>[],
+): Promise<void> {
+  const sql = db.$client
+  await sql`
+    update source_credentials s set
+      in_use = "inUse", refused_with = "refusedWith", refused_at = "refusedAt", updated_at = clock_timestamp()
+    from json_to_recordset(${JSON.stringify(credentials)}::text::json)
+      as c(credential text, "inUse" boolean, "refusedWith" text, "refusedAt" timestamptz)
+    where s.source = ${source} and s.credential = c.credential`
 }
 
 /** As the process that asked Entra last has told it. */

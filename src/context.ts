@@ -11,7 +11,7 @@ import { createVault, type Vault } from './login/vault.ts'
 import { openSource, type OpenSource } from './open-source.ts'
 import { openQueueBackend, type QueueBackend } from './queue/backend.ts'
 import { prepareQueue } from './queue-start-up.ts'
-import { recordSourceCredentials } from './source-status.ts'
+import { recordSourceCredentials, registerSourceCredentials } from './source-status.ts'
 import { chooseSource, tenantSegment, type SourceConfig } from './source-config.ts'
 import { unlessAborted } from './unless-aborted.ts'
 
@@ -79,7 +79,7 @@ export async function openContext(config: Config, log: Log, options: ContextOpti
       config.sources.map((source) => [source.slug, openTold(source, { db, vault, log })]),
     )
     for (const { slug, credentials } of sources.values())
-      await recordSourceCredentials(db, slug, credentials.status())
+      await registerSourceCredentials(db, slug, credentials.status())
     const logins = composeProducer({
       db,
       vault,
@@ -127,6 +127,7 @@ function openTold(
   { log, ...parts }: { db: Database; vault: Vault; log: Log },
 ): OpenSource {
   const { slug } = config
+  let writing = Promise.resolve()
   const source = openSource(config, {
     ...parts,
     onStaleKeys: (error) =>
@@ -136,13 +137,20 @@ function openTold(
       ),
     onCredential: {
       onChange: ({ from, to, refusedWith }) => {
-        log.warn({ source: slug, from, to, refusedWith }, 'another credential of the app is in use')
-        recordSourceCredentials(parts.db, slug, source.credentials.status()).catch((error: unknown) =>
-          log.warn(
-            { source: slug, code: databaseFailure(error).code },
-            'the status of a source was not written',
-          ),
-        )
+        if (to === undefined)
+          log.error({ source: slug, from, refusedWith }, 'Entra takes no credential of the app any more')
+        else log.warn({ source: slug, from, to, refusedWith }, 'another credential of the app is in use')
+      },
+      onLearnt: (status) => {
+        // One after the other, so that what is known last is stored last.
+        writing = writing
+          .then(() => recordSourceCredentials(parts.db, slug, status))
+          .catch((error: unknown) =>
+            log.warn(
+              { source: slug, code: databaseFailure(error).code },
+              'the status of a source was not written',
+            ),
+          )
       },
       onExpiry: ({ id, expiresAt }) =>
         log.warn({ source: slug, credential: id, expiresAt }, 'a credential of the app ends soon'),

@@ -3,7 +3,8 @@ import { checkMemberGroups } from './graph/check-groups.ts'
 import { createGraphClient } from './graph/client.ts'
 import { createTenantBudget, type TenantBudget } from './graph/throttle.ts'
 import type { CheckGroups } from './login/admission.ts'
-import { createAppCredentials, type AppCredentials, type AppCredentialsOptions } from './login/credentials.ts'
+import type { StandingOptions } from './login/credential-standing.ts'
+import { createAppCredentials, type AppCredentials } from './login/credentials.ts'
 import { createEntraClient, type EntraClient } from './login/entra.ts'
 import { createExchangedTokens } from './login/exchanged-tokens.ts'
 import { createExchange } from './login/on-behalf-of.ts'
@@ -28,7 +29,7 @@ export function openSource(
   parts: {
     db: Database
     vault: Vault
-    onCredential: AppCredentialsOptions
+    onCredential: StandingOptions
     onStaleKeys?: (error: unknown) => void
   },
 ): OpenSource {

@@ -35,7 +35,7 @@ function tellSource({
   print(`${slug}  ${name}`)
   print(`  tenant       ${tenant}`)
   print(`  sign-in      ${enabled ? 'enabled' : 'disabled'}`)
-  print(`  group sync   ${groupSync ? 'on' : 'off'}`)
+  print(`  group sync   ${groupSync ? 'on' : 'off: people sign in, and their groups are left alone'}`)
   print(`  people       ${people} in ${tenants.length} ${tenants.length === 1 ? 'tenant' : 'tenants'}`)
   for (const { credential, kind, inUse, expiresAt, refusedWith } of credentials) {
     const facts = [

@@ -3,9 +3,10 @@ import {
   listCredentials,
   listSourceHealth,
   recordCredentials,
+  registerCredentials,
   type StoredCredential,
 } from '../db/source-credentials.ts'
-import type { CredentialsStatus } from './login/credentials.ts'
+import type { CredentialsStatus } from './login/credential-standing.ts'
 import {
   adminConsentUrl,
   groupScopes,
@@ -33,6 +34,9 @@ export type SourceStatus = {
   advice: string[]
 }
 
+const noneTaken =
+  'Entra takes no credential of the app: nobody can sign in, and no token is renewed. Add a new one.'
+
 /** Days before its end from which a credential is spoken of. */
 const endsSoonDays = 30
 
@@ -58,6 +62,7 @@ export async function readSourceStatus(
       credentials: own,
       advice: [
         ...adviceOnGroups(source, tenants, `${publicUrl}/source/oauth/callback/${slug}/`),
+        ...(own.length > 0 && own.every(({ refusedWith }) => refusedWith !== null) ? [noneTaken] : []),
         ...own.flatMap((credential) => adviceOnCredential(credential, now)),
       ],
     }
@@ -70,11 +75,11 @@ function adviceOnGroups(
   redirectUri: string,
 ): string[] {
   if (!source.enabled) return []
-  if (!source.groupSync)
-    return ['Group sync is switched off: people sign in, and their groups are left alone.']
+  // Switched off on purpose.
+  if (!source.groupSync) return []
   if (!readsGroups(source.scopes))
     return [
-      'Group sync is off, since the scopes have no permission to read groups: add GroupMember.Read.All to them.',
+      'Group sync is off, since the scopes have no permission to read groups: add GroupMember.Read.All to them, or switch it off.',
     ]
   return tenants
     .filter(({ withoutGroupScope }) => withoutGroupScope > 0)
@@ -94,22 +99,31 @@ function adviceOnCredential({ credential, expiresAt, refusedWith }: StoredCreden
   return [`The credential "${credential}" ${when}: add a new one beside it, then remove this one.`]
 }
 
-/** Writes down what a process has learnt of a source's credentials. */
+/** What a starting process knows of a source's credentials: which there are. */
+export async function registerSourceCredentials(
+  db: Database,
+  slug: string,
+  status: CredentialsStatus,
+): Promise<void> {
+  await registerCredentials(db, slug, stored(status))
+}
+
+/** What a process has learnt of them from Entra. */
 export async function recordSourceCredentials(
   db: Database,
   slug: string,
-  { inUse, credentials }: CredentialsStatus,
+  status: CredentialsStatus,
 ): Promise<void> {
-  await recordCredentials(
-    db,
-    slug,
-    credentials.map(({ id, kind, expiresAt, refusedWith, refusedAt }) => ({
-      credential: id,
-      kind,
-      inUse: id === inUse,
-      expiresAt: expiresAt ?? null,
-      refusedWith: refusedWith ?? null,
-      refusedAt: refusedAt ?? null,
-    })),
-  )
+  await recordCredentials(db, slug, stored(status))
+}
+
+function stored({ inUse, credentials }: CredentialsStatus): StoredCredential[] {
+  return credentials.map(({ id, kind, expiresAt, refusedWith, refusedAt }) => ({
+    credential: id,
+    kind,
+    inUse: id === inUse,
+    expiresAt: expiresAt ?? null,
+    refusedWith: refusedWith ?? null,
+    refusedAt: refusedAt ?? null,
+  }))
 }

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { closeDatabase, openDatabase } from '../db/client.ts'
 import { signIn } from '../src/embedded/browser.ts'
 import { loadConfig } from '../src/config.ts'
@@ -73,6 +73,35 @@ test('a secret is rotated without one sign-in failing, and each step tells which
   } finally {
     await after.close()
   }
+})
+
+test('a process that starts, or is of an older configuration, takes nothing from what others have learnt', async () => {
+  const world = await open({
+    backend: 'postgres',
+    environment: { ENTRA_CLIENT_SECRET_NEXT: 'not yet there' },
+  })
+  const person = world.simulator.tenant.addUser().userPrincipalName
+  const status = async () => {
+    const [source] = await readSourceStatus(world.db, world.config)
+    return source?.credentials.map(({ credential, inUse, refusedWith }) => [credential, inUse, refusedWith])
+  }
+  const older = await restarted(world, {})
+  world.simulator.credentials().removeSecret(defaultClientSecret)
+  await expect(signIn(older.url, 'entra-id', person)).rejects.toThrow(/400/)
+  const noneTaken = [
+    ['next secret', false, 'AADSTS7000215'],
+    ['secret', false, 'AADSTS7000215'],
+  ]
+  await vi.waitFor(async () => expect(await status()).toEqual(noneTaken))
+  expect(older.lines.join('')).toContain('Entra takes no credential of the app any more')
+  expect((await readSourceStatus(world.db, world.config))[0]?.advice[0]).toMatch(/nobody can sign in/)
+  const newer = await restarted(world, { ENTRA_CLIENT_SECRET_NEXT: '' })
+  expect(await status()).toEqual([['secret', false, 'AADSTS7000215']])
+  world.simulator.credentials().addSecret('not yet there')
+  await signIn(older.url, 'entra-id', person)
+  await older.close()
+  await newer.close()
+  expect(await status()).toEqual([['secret', false, 'AADSTS7000215']])
 })
 
 test('a credential that ends soon, or is refused, is advised on', async () => {

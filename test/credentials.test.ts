@@ -81,11 +81,12 @@ test('where all are refused, the last refusal is passed on, each is tried once, 
   await expect(renew()).rejects.toThrow(client.ResponseBodyError)
   expect(given.secretsSent()).toHaveLength(4)
   expect(app.status().inUse).toBeUndefined()
-  expect(changes).toEqual([])
+  const none = { from: 'old', to: undefined, refusedWith: 'AADSTS7000222' }
+  expect(changes).toEqual([none])
   given.secretsAre({ new: 'good' })
   await renew()
   expect(app.status().inUse).toBe('new')
-  expect(changes).toEqual([{ from: undefined, to: 'new', refusedWith: undefined }])
+  expect(changes).toEqual([none, { from: undefined, to: 'new', refusedWith: undefined }])
 })
 
 test('requests at the same time that meet one refusal change the credential once', async () => {
@@ -146,6 +147,41 @@ test.for([
   const before = app.status()
   await expect(renew()).rejects.toThrow(Error)
   expect([given.secretsSent(), changes, app.status()]).toEqual([['one'], [], before])
+})
+
+test('a refusal that may be the tenant’s own counts against a credential only where another one is taken', async () => {
+  given.secretsAre({ one: 'good', two: 'good' })
+  given.entra().known.refusal = { status: 401, error: 'invalid_client', code: 7_000_229 }
+  const { renew, changes, learnt, app } = given.app(secret('one'), secret('two'))
+  const before = app.status()
+  await expect(renew()).rejects.toThrow(client.ResponseBodyError)
+  expect([given.secretsSent(), changes, app.status()]).toEqual([['one', 'two'], [], before])
+  given.entra().known.refusal = undefined
+  const answers = [new CredentialRefused('AADSTS1', 'a number nobody knows', { isSure: false })]
+  await app.withCredential(async () => {
+    const refused = answers.pop()
+    if (refused) throw refused
+  })
+  expect(changes).toEqual([{ from: 'one', to: 'two', refusedWith: 'AADSTS1' }])
+  expect(learnt.at(-1)).toMatchObject({ inUse: 'two', credentials: [{ refusedWith: 'AADSTS1' }, {}] })
+})
+
+test('what is learnt is told with the first answer and with each change, those of others than the one in use too', async () => {
+  given.secretsAre({ old: 'good', next: 'over' })
+  const { renew, learnt } = given.app(secret('old'), secret('next'))
+  await renew()
+  await renew()
+  given.secretsAre({ next: 'over' })
+  for (let times = 0; times < 2; times += 1) await expect(renew()).rejects.toThrow(client.ResponseBodyError)
+  given.secretsAre({ next: 'good' })
+  await renew()
+  expect(
+    learnt.map(({ inUse, credentials }) => [inUse, credentials.map((each) => each.refusedWith)]),
+  ).toEqual([
+    ['old', [undefined, undefined]],
+    [undefined, ['AADSTS7000215', 'AADSTS7000222']],
+    ['next', ['AADSTS7000215', undefined]],
+  ])
 })
 
 test('an Entra out of reach is not about the credential', async () => {
@@ -253,9 +289,7 @@ test('a request works whenever one credential is good, tries each once at most, 
         expect(used === undefined).toBe(good.length === 0)
         expect(tried.length).toBeGreaterThanOrEqual(good.length === 0 ? ids.length : 1)
         expect(app.status().inUse).toBe(used)
-        expect(changes.map(({ from, to }) => [from, to])).toEqual(
-          used === undefined || used === before ? [] : [[before, used]],
-        )
+        expect(changes.map(({ from, to }) => [from, to])).toEqual(used === before ? [] : [[before, used]])
       }
     }),
   )

@@ -82,10 +82,18 @@ test('a person who is invited gets in where others do not', { timeout: 120_000 }
 test('the sources are told, with what to do, and to programs as JSON', { timeout: 120_000 }, async () => {
   const world = await open({ backend: 'postgres', environment: { GROUP_SYNC: 'false' } })
   const told = await run(world, 'sources')
-  expect(told.code).toBe(1)
+  expect(told.code).toBe(0)
   expect(told.printed).toMatch(/^entra-id {2}Entra ID$/m)
   expect(told.printed).toMatch(/credential +secret: secret, in use, end not known/)
-  expect(told.printed).toMatch(/! Group sync is switched off/)
+  expect(told.printed).toMatch(/group sync +off: people sign in/)
+  const unable = await run(
+    { ...world, environment: { ...world.environment, GROUP_SYNC: 'true', ENTRA_SCOPES: 'User.Read' } },
+    'sources',
+  )
+  expect([unable.code, unable.printed]).toEqual([
+    1,
+    expect.stringMatching(/! Group sync is off, since the scopes/),
+  ])
   const json: unknown = JSON.parse((await run(world, 'sources', '--json')).printed)
   expect(json).toMatchObject([
     { slug: 'entra-id', groupSync: false, credentials: [{ credential: 'secret' }] },

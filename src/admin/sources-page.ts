@@ -32,7 +32,7 @@ function sourceSection({
       <dt>Sign-in</dt>
       <dd>${enabled ? 'enabled' : 'disabled'}</dd>
       <dt>Group sync</dt>
-      <dd>${groupSync ? 'on' : 'off'}</dd>
+      <dd>${groupSync ? 'on' : 'off: people sign in, and their groups are left alone'}</dd>
       <dt>People with tokens</dt>
       <dd>${people.toLocaleString('en')} in ${tenants.length.toLocaleString('en')} tenants</dd>
     </dl>

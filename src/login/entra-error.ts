@@ -104,11 +104,17 @@ export function classifyEntraError({ status, error, suberror, codes }: EntraErro
 export class CredentialRefused extends SyncError {
   /** Why: a code such as `AADSTS7000222`, an OAuth `error`, or ours. */
   readonly reason: string
+  /**
+   * False where the number is none of those that are about credentials: a tenant may have a reason of its own, with
+   * `invalid_client` beside it.
+   */
+  readonly isSure: boolean
 
-  constructor(reason: string, message: string, details: ErrorDetails = {}) {
+  constructor(reason: string, message: string, details: ErrorDetails & { isSure?: boolean } = {}) {
     super('config_invalid', message, details)
     this.name = 'CredentialRefused'
     this.reason = reason
+    this.isSure = details.isSure ?? true
   }
 }
 
@@ -146,7 +152,11 @@ export function entraFailure(
       return new AccessDenied(`${said}: ${who}`, { ...details, code: 'sign_in_denied', reason, claims })
     },
     credential: () =>
-      new CredentialRefused(reason, `${said}: check the credentials of the app registration`, details),
+      new CredentialRefused(reason, `${said}: check the credentials of the app registration`, {
+        ...details,
+        isSure:
+          error.codes.length === 0 || error.codes.some((each) => classesByCode.get(each) === 'credential'),
+      }),
     configuration: () => failed('config_invalid', 'check the app registration'),
     bug: () => failed('unexpected_response', 'the request was not as Entra wants it'),
     throttled: pause,

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as client from 'openid-client'
 import { afterAll, beforeAll, beforeEach } from 'vitest'
-import { createAppCredentials, type CredentialChange } from '../../src/login/credentials.ts'
+import type { CredentialChange, CredentialsStatus } from '../../src/login/credential-standing.ts'
+import { createAppCredentials } from '../../src/login/credentials.ts'
 import type { Credential } from '../../src/source-config.ts'
 import { clientId, startClientEntra, type ClientEntra } from './client-entra.ts'
 
@@ -44,12 +45,14 @@ export function givenCredentials() {
     /** The app with such credentials, everything told of them, and a clock that a test turns. */
     app: (...credentials: Credential[]) => {
       const changes: CredentialChange[] = []
+      const learnt: CredentialsStatus[] = []
       const endings: { id: string; expiresAt: string }[] = []
       const clock = { now: Date.now() }
       const app = createAppCredentials(
         { slug: 'main', clientId, credentials },
         {
           onChange: (change) => changes.push(change),
+          onLearnt: (status) => learnt.push(status),
           onExpiry: (ending) => endings.push(ending),
           now: () => new Date(clock.now),
         },
@@ -57,7 +60,7 @@ export function givenCredentials() {
       const configuration = entra.configuration(app)
       const renew = async () =>
         await app.withCredential(() => client.refreshTokenGrant(configuration, 'the refresh token'))
-      return { app, configuration, changes, endings, clock, renew }
+      return { app, configuration, changes, learnt, endings, clock, renew }
     },
     /** Entra takes these of the test's secrets, and says of those that they are over. */
     secretsAre: (states: Record<string, 'good' | 'over'>) => {
