@@ -28,7 +28,13 @@ test('when the first secret ends, the request that meets it goes on with the sec
         refusedWith: 'AADSTS7000222',
         refusedAt: expect.stringMatching(/^\d{4}-.*Z$/),
       },
-      { id: 'new', kind: 'secret', expiresAt: undefined, refusedWith: undefined, refusedAt: undefined },
+      {
+        id: 'new',
+        kind: 'secret',
+        expiresAt: undefined,
+        refusedWith: undefined,
+        refusedAt: undefined,
+      },
     ],
   })
 })
@@ -56,19 +62,6 @@ test('a renewal, whose errors are our own by then, goes on with the next credent
     'AADSTS700027',
     undefined,
   ])
-})
-
-test('a challenge of the HTTP sort is a refusal of the credential', async () => {
-  given.secretsAre({ one: 'good' })
-  given.entra().known.refusal = {
-    status: 401,
-    error: 'invalid_client',
-    code: 1,
-    headers: { 'WWW-Authenticate': 'Basic realm="tenant"' },
-  }
-  const { renew, app } = given.app(secret('one'))
-  await expect(renew()).rejects.toBeInstanceOf(client.WWWAuthenticateChallengeError)
-  expect(app.status()).toMatchObject({ inUse: undefined, credentials: [{ refusedWith: 'invalid_client' }] })
 })
 
 test('where all are refused, the last refusal is passed on, each is tried once, and a mended one works', async () => {
@@ -131,39 +124,6 @@ test('a request that falls back on the second credential while the first is take
   answer()
   await slow
   expect([app.status().inUse, changes]).toEqual(['first', []])
-})
-
-test.for([
-  ['a spent grant', { status: 400, error: 'invalid_grant', code: 700_082 }],
-  ['a spent grant whose code nobody knows', { status: 400, error: 'invalid_grant', code: 1 }],
-  ['a disabled app', { status: 400, error: 'unauthorized_client', code: 7_000_112 }],
-  ['an app unknown to the tenant', { status: 400, error: 'invalid_client', code: 700_016 }],
-  ['a pause', { status: 429, error: 'invalid_client', code: 7_000_215 }],
-  ['an Entra that is unwell', { status: 500, error: 'server_error', code: 90_033 }],
-] as const)('%s is not about the credential and is passed on at once', async ([, refusal]) => {
-  given.secretsAre({ one: 'good', two: 'good' })
-  given.entra().known.refusal = refusal
-  const { renew, changes, app } = given.app(secret('one'), secret('two'))
-  const before = app.status()
-  await expect(renew()).rejects.toThrow(Error)
-  expect([given.secretsSent(), changes, app.status()]).toEqual([['one'], [], before])
-})
-
-test('a refusal that may be the tenant’s own counts against a credential only where another one is taken', async () => {
-  given.secretsAre({ one: 'good', two: 'good' })
-  given.entra().known.refusal = { status: 401, error: 'invalid_client', code: 7_000_229 }
-  const { renew, changes, learnt, app } = given.app(secret('one'), secret('two'))
-  const before = app.status()
-  await expect(renew()).rejects.toThrow(client.ResponseBodyError)
-  expect([given.secretsSent(), changes, app.status()]).toEqual([['one', 'two'], [], before])
-  given.entra().known.refusal = undefined
-  const answers = [new CredentialRefused('AADSTS1', 'a number nobody knows', { isSure: false })]
-  await app.withCredential(async () => {
-    const refused = answers.pop()
-    if (refused) throw refused
-  })
-  expect(changes).toEqual([{ from: 'one', to: 'two', refusedWith: 'AADSTS1' }])
-  expect(learnt.at(-1)).toMatchObject({ inUse: 'two', credentials: [{ refusedWith: 'AADSTS1' }, {}] })
 })
 
 test('what is learnt is told with the first answer and with each change, those of others than the one in use too', async () => {

@@ -11,8 +11,10 @@ const rows: [EntraErrorClass, readonly number[]][] = [
   ['claims_challenge', [50076, 50079, 50074, 50078]],
   ['consent', [65001, 65004, 90094]],
   ['denied', [53003, 53000, 50057, 50034, 50105]],
-  ['credential', [7000215, 7000222, 700027, 7000218, 700024, 70021]],
-  ['configuration', [700016, 7000112, 90002, 50020]],
+  ['credential', [7000215, 7000222, 7000218, 50012]],
+  ['credential', [50048, 5002723, 700021, 700024, 700026, 700027, 700030, 7000213]],
+  ['credential', [70021, 70025, 700211, 700212, 700213, 700229]],
+  ['configuration', [700016, 7000112, 7000229, 90002, 50020]],
   ['bug', [70011, 28002, 700022, 54005, 501481]],
   ['throttled', [90055, 50196]],
   ['transient', [90033, 90006, 90024, 50033]],
@@ -64,6 +66,13 @@ test.for([
   ['', '', 'transient'],
 ] as const)('error %j with suberror %j and no code that is known is %s', ([error, suberror, name]) => {
   expect(classifyEntraError({ ...answer, error, suberror, codes: [999_999] })).toBe(name)
+})
+
+test('the number that decides is the one that is told of', () => {
+  const told = { ...answer, status: 401, error: 'invalid_client', codes: [70002, 7_000_222] }
+  expect(entraFailure(told)).toMatchObject({ reason: 'AADSTS7000222', isSure: true })
+  expect(entraFailure({ ...told, codes: [70002] })).toMatchObject({ reason: 'AADSTS70002', isSure: false })
+  expect(entraFailure({ ...answer, codes: [70002, 70008] })).toMatchObject({ reason: 'AADSTS70008' })
 })
 
 test('429 is a pause whatever else it says', () => {

@@ -10,7 +10,7 @@ import {
   type StandingOptions,
 } from './credential-standing.ts'
 import { CredentialRefused } from './entra-error.ts'
-import { tokenFailure } from './renew.ts'
+import { requestFailure, tokenFailure } from './renew.ts'
 
 export type AppCredentials = {
   /** For openid-client: adds the credential of the `withCredential` around it; without one, that in use. */
@@ -53,7 +53,8 @@ export function createAppCredentials(
         for (const each of doubtful) standing.refuse(each.entry, each.reason)
         if (entry.refusals === refusals) standing.taken(entry)
         return result
-      } catch (error) {
+      } catch (thrown) {
+        const error = await readChallenge(thrown)
         const refused = refusalOf(error)
         if (refused?.isSure) standing.refuse(entry, refused.reason)
         else if (refused) doubtful.push({ entry, reason: refused.reason })
@@ -61,7 +62,8 @@ export function createAppCredentials(
         last = error
       }
     }
-    standing.noneTaken()
+    // A doubtful one may be as good as ever.
+    if (doubtful.length === 0) standing.noneTaken()
     throw last
   }
   standing.warnOfEnds()
@@ -86,7 +88,17 @@ function entriesOf({ slug, clientId, credentials }: Parameters<typeof createAppC
     const { id, kind } = credential
     try {
       const prove = createProof(credential, clientId)
-      return [{ id, kind, prove, end: knownEnd(credential), warned: false, refused: undefined, refusals: 0 }]
+      return [
+        {
+          id,
+          kind,
+          prove,
+          end: knownEnd(credential),
+          warned: false,
+          refused: undefined,
+          refusals: 0,
+        },
+      ]
     } catch (error) {
       const told = error instanceof Error ? error.message : 'it is malformed'
       problems.push({ setting: slug, message: `credential ${id} can't be used: ${told}` })
@@ -97,6 +109,12 @@ function entriesOf({ slug, clientId, credentials }: Parameters<typeof createAppC
   return entries
 }
 
+/** openid-client doesn't read the body of a challenge, where the number stands that tells whom it is about. */
+async function readChallenge(thrown: unknown): Promise<unknown> {
+  if (!(thrown instanceof WWWAuthenticateChallengeError)) return thrown
+  return await requestFailure(thrown, "Entra's token endpoint gave no usable answer")
+}
+
 /** openid-client wraps what a {@link ClientAuth} throws, and keeps Entra's answer as the cause of its own error. */
 function refusalOf(thrown: unknown): Pick<CredentialRefused, 'reason' | 'isSure'> | undefined {
   for (let error = thrown; error instanceof Error && error !== error.cause; error = error.cause) {
@@ -105,9 +123,6 @@ function refusalOf(thrown: unknown): Pick<CredentialRefused, 'reason' | 'isSure'
       const failure = tokenFailure(error.status, null, error.cause)
       return failure instanceof CredentialRefused ? failure : undefined
     }
-    // RFC 6749, 5.2: at a token endpoint it can be about nothing else. openid-client doesn't read the body then.
-    if (error instanceof WWWAuthenticateChallengeError)
-      return error.status === 401 ? { reason: 'invalid_client', isSure: true } : undefined
   }
   return undefined
 }

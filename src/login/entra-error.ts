@@ -45,10 +45,13 @@ const classesByCode = classesOf(
   ['claims_challenge', [50076, 50079, 50074, 50078]],
   ['consent', [65001, 65004, 90094]],
   ['denied', [53003, 53000, 50057, 50034, 50105]],
-  // Not 50013: on behalf of somebody it is about that person's token. 70021 comes as invalid_request; many more of its kind
-  // are invalid_client, which is enough.
-  ['credential', [7000215, 7000222, 7000218, 50012, 700024, 700027, 70021, 700211, 700213, 700229]],
-  ['configuration', [700016, 7000112, 90002, 50020]],
+  // Not 50013 and 50027: on behalf of somebody they are about that person's token. Not 70002, which also stands before a
+  // number about the grant. What is missing here is tried with the next credential, but never told of where none is taken.
+  ['credential', [7000215, 7000222, 7000218, 50012]],
+  ['credential', [50048, 5002723, 700021, 700024, 700026, 700027, 700030, 7000213]],
+  ['credential', [70021, 70025, 700211, 700212, 700213, 700229]],
+  // 7000229 comes with invalid_client, and is about one tenant: the app has no service principal there.
+  ['configuration', [700016, 7000112, 7000229, 90002, 50020]],
   ['bug', [70011, 28002, 700022, 54005, 501481]],
   ['throttled', [90055, 50196]],
   ['transient', [90033, 90006, 90024, 50033]],
@@ -91,10 +94,15 @@ const classesByError = classesOf(
  */
 export function classifyEntraError({ status, error, suberror, codes }: EntraError): EntraErrorClass {
   if (status === 429) return 'throttled'
-  const known = codes.map((code) => classesByCode.get(code)).find((found) => found !== undefined)
+  const known = classesByCode.get(decidingCode(codes) ?? 0)
   // An Entra that is unwell says other things than it means.
   if (known === undefined && status !== undefined && status >= 500) return 'transient'
   return known ?? classesBySuberror.get(suberror) ?? classesByError.get(error) ?? 'transient'
+}
+
+/** The first number that somebody has described, else the first: Entra may put a general one before it. */
+function decidingCode(codes: readonly number[]): number | undefined {
+  return codes.find((code) => classesByCode.has(code)) ?? codes[0]
 }
 
 /**
@@ -134,7 +142,7 @@ export function entraFailure(
   error: EntraError,
   { retryAfter = null, claims: asked, ...details }: EntraErrorDetails = {},
 ): SyncError {
-  const [code] = error.codes
+  const code = decidingCode(error.codes)
   const name = /^\w{1,64}$/.test(error.error) ? error.error : 'an unknown error'
   const said = `Entra answered ${[error.status, name, code && `AADSTS${code}`].filter(Boolean).join(' ')}`
   const reason = code === undefined ? name : `AADSTS${code}`
@@ -154,8 +162,7 @@ export function entraFailure(
     credential: () =>
       new CredentialRefused(reason, `${said}: check the credentials of the app registration`, {
         ...details,
-        isSure:
-          error.codes.length === 0 || error.codes.some((each) => classesByCode.get(each) === 'credential'),
+        isSure: code === undefined || classesByCode.get(code) === 'credential',
       }),
     configuration: () => failed('config_invalid', 'check the app registration'),
     bug: () => failed('unexpected_response', 'the request was not as Entra wants it'),

@@ -39,12 +39,15 @@ export async function renewTokens(
   }
 }
 
-/** What openid-client throws when a request to Entra fails, as one of our errors; `told` is for who finds no answer in it. */
-export async function requestFailure(error: unknown, told: string): Promise<SyncError> {
+/** What openid-client throws when a request to Entra fails, as one of our errors; `unanswered` is for who finds no answer in it. */
+export async function requestFailure(error: unknown, unanswered: string): Promise<SyncError> {
   if (error instanceof SyncError) return error
   const response = responseOf(error)
-  if (response === undefined || response.ok) return new GraphUnavailable(told, { cause: kindOf(error) })
-  const body = error instanceof client.ResponseBodyError ? error.cause : await bodyOf(response)
+  if (response === undefined || response.ok) return new GraphUnavailable(unanswered, { cause: kindOf(error) })
+  const told = error instanceof client.ResponseBodyError ? error.cause : await bodyOf(response)
+  // RFC 6749, 5.2: without a word more, a challenge at a token endpoint can be about nothing else.
+  const isChallenge = error instanceof client.WWWAuthenticateChallengeError && response.status === 401
+  const body = isChallenge && !isTold(told) ? { error: 'invalid_client' } : told
   return tokenFailure(response.status, response.headers.get('retry-after'), body)
 }
 
@@ -65,6 +68,11 @@ async function bodyOf(response: Response): Promise<unknown> {
   }
 }
 
+function isTold(answer: unknown): boolean {
+  const body = tokenErrorBody.safeParse(answer).data
+  return body !== undefined && (body.error !== '' || body.error_codes.length > 0)
+}
+
 /** An answer of the token endpoint other than tokens as one of our errors. */
 export function tokenFailure(status: number, retryAfter: string | null, answer: unknown): SyncError {
   const told = tokenErrorBody.safeParse(answer).data
@@ -79,9 +87,10 @@ export function tokenFailure(status: number, retryAfter: string | null, answer: 
   )
 }
 
-/** openid-client keeps the answer on the error where it was an error of OAuth, else as the innermost cause. */
+/** openid-client keeps the answer on the error where it was an error of OAuth or a challenge, else as the innermost cause. */
 function responseOf(error: unknown): Response | undefined {
   if (error instanceof client.ResponseBodyError) return error.response
+  if (error instanceof client.WWWAuthenticateChallengeError) return error.response
   if (error instanceof Response) return error
   return error instanceof Error && error.cause !== error ? responseOf(error.cause) : undefined
 }
