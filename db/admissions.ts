@@ -1,4 +1,5 @@
 import type { Database } from './client.ts'
+import { disablingReasons } from './delegated-tokens.ts'
 
 /** What is known here of a person who has signed in at Entra. */
 export type Standing = {
@@ -32,7 +33,7 @@ export async function findStanding(
           or (i.user_id is null and i.user_principal_name = lower(${userPrincipalName})))) as invited,
       u.sync_state is distinct from 'held' and exists (
         select from memberships m join groups g on g.id = m.group_id
-        where m.user_id = u.id and g.deleted_at is null and g.tenant_id = ${tenantId}
+        where m.user_id = u.id and m.origin = 'entra' and g.deleted_at is null and g.tenant_id = ${tenantId}
           and ${JSON.stringify(groupIds)}::text::jsonb ? g.object_id) as member
     from (select 1) one left join users u on u.tenant_id = ${tenantId} and u.object_id = ${objectId}`
   if (!row) throw new Error('a select without a condition gave no row')
@@ -85,7 +86,10 @@ export async function listNamed(db: Database, person: PersonName, tenantId?: str
     order by tenant_id, object_id limit 20`
 }
 
-/** Disables a person here, whatever Entra says, and ends their sessions; or takes that back. False where it was so already. */
+/**
+ * Disables a person here, whatever Entra says, and ends their sessions; or takes that back, which leaves disabled whom
+ * Entra has refused as such since. False where it was so already.
+ */
 export async function setDisabled(db: Database, userId: string, disabled: boolean): Promise<boolean> {
   const sql = db.$client
   const { count } = disabled
@@ -96,7 +100,15 @@ export async function setDisabled(db: Database, userId: string, disabled: boolea
         ), ended as (delete from sessions where user_id = ${userId})
         select id from changed`
     : await sql`
-        update users set enabled = true, disabled_by = null
-        where id = ${userId} and disabled_by = 'local' returning id`
+        with refused as materialized (
+          select exists (select from delegated_tokens where user_id = ${userId} and state <> 'valid'
+            and reason in (select json_array_elements_text(${JSON.stringify(disablingReasons)}::text::json))) as is
+        ), ended as (
+          -- A sign-in that was under way when the person was disabled.
+          delete from sessions where user_id = ${userId} and exists (
+            select from users where id = ${userId} and disabled_by = 'local')
+        )
+        update users set enabled = not refused.is, disabled_by = case when refused.is then 'entra' end
+        from refused where id = ${userId} and disabled_by = 'local'`
   return count > 0
 }

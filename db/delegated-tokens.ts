@@ -64,10 +64,11 @@ export async function refuseTokens(
 }
 
 /** Entra says of a person's account that it is disabled, or gone (Entra docs: reference-error-codes). */
-const disablingReasons = ['AADSTS50057', 'AADSTS50034']
+export const disablingReasons = ['AADSTS50057', 'AADSTS50034']
 
 /**
- * A person whom Entra has disabled is so here too, and signed out, unless a sign-in has stored newer tokens meanwhile. The
+ * A person whom Entra has disabled is so here too, and signed out, unless a sign-in has stored newer tokens meanwhile; and
+ * only where a run since the sign-in has shown whose tokens they are: a flow that reports sign-ins may mix people up. The
  * person's row is locked before the tokens', as a sign-in does it, so that the two can't wait for each other.
  */
 async function refuse(sql: ISql, userId: string, source: string, old: string, refusal: TokenRefusal) {
@@ -84,7 +85,10 @@ async function refuse(sql: ISql, userId: string, source: string, old: string, re
       returning t.user_id
     ), disabled as (
       update users set enabled = false, disabled_by = coalesce(disabled_by, 'entra')
-      where ${disables} and id in (select user_id from refused)
+      where ${disables} and id in (select user_id from refused) and exists (
+        select from sync_runs r where r.user_id = ${userId} and r.source = ${source}
+          and r.outcome in ('applied', 'unchanged', 'stale', 'held') and r.started_at >= (
+            select max(received_at) from login_events e where e.user_id = ${userId} and e.source = ${source}))
       returning id
     )
     delete from sessions where user_id in (select id from disabled)`

@@ -60,22 +60,25 @@ export const invitations = pgTable(
   ],
 )
 
-/** How each source proves itself to Entra, as the process that asked last has learnt. */
+/**
+ * What Entra thinks of a source's credentials, as the process that asked last has learnt. One that was replaced under the
+ * same name is another one, and so are those of an older configuration that still runs.
+ */
 export const sourceCredentials = pgTable(
   'source_credentials',
   {
     source: text().notNull(),
     credential: text().notNull(),
-    kind: text().notNull(),
+    /** Tells one from another of the same name, and nothing of either. */
+    fingerprint: text().notNull(),
     inUse: boolean('in_use').notNull(),
-    expiresAt: at('expires_at'),
     refusedWith: text('refused_with'),
     refusedAt: at('refused_at'),
     updatedAt: at('updated_at')
       .notNull()
       .default(sql`clock_timestamp()`),
   },
-  (table) => [primaryKey({ columns: [table.source, table.credential] })],
+  (table) => [primaryKey({ columns: [table.source, table.credential, table.fingerprint] })],
 )
 
 export const loginEvents = pgTable(

@@ -38,7 +38,8 @@ export async function findSessionView(db: Database, userId: string): Promise<Ses
     select id, tenant_id as "tenantId", object_id as "objectId", display_name as "displayName",
       user_principal_name as "userPrincipalName", mail, sync_state as state,
       ${iso('last_synced_at')} as "syncedAt",
-      case when not exists (select from sync_runs r where r.user_id = users.id and r.ended_at > sync_asked_at)
+      case when sync_asked_at > clock_timestamp() - interval '10 minutes' and not exists (
+          select from sync_runs r where r.user_id = users.id and r.ended_at > sync_asked_at)
         then ${iso('sync_asked_at')} end as "askedAt"
     from users where id = ${userId}`
   if (!user) return undefined

@@ -65,7 +65,7 @@ export async function findSession(
           or u.snapshot_at is null or u.snapshot_at < s.started_at
           or exists (
             select from memberships m join groups g on g.id = m.group_id
-            where m.user_id = u.id and g.tenant_id = u.tenant_id and g.deleted_at is null
+            where m.user_id = u.id and m.origin = 'entra' and g.tenant_id = u.tenant_id and g.deleted_at is null
               and ${JSON.stringify(rules.requiredGroups)}::text::jsonb -> s.source ? g.object_id))
     ), seen as (
       update sessions s set seen_at = clock_timestamp()
@@ -81,9 +81,12 @@ export async function endSession(db: Database, id: string): Promise<void> {
   await db.$client`delete from sessions where id = ${id}`
 }
 
-/** Signs a person out wherever they are. Resolves with how many sessions that ended. */
-export async function endSessionsOf(db: Database, userId: string): Promise<number> {
-  return (await db.$client`delete from sessions where user_id = ${userId}`).count
+/** Signs a person out wherever they are, by any session of theirs, idle or not. Resolves with how many that ended. */
+export async function endAllSessionsBy(db: Database, id: string): Promise<number> {
+  const { count } = await db.$client`
+    delete from sessions where id = ${id}
+      or user_id = (select user_id from sessions where id = ${id} and ends_at > clock_timestamp())`
+  return count
 }
 
 /** Ends a person's sessions at one source. Resolves with how many that were. */

@@ -1,73 +1,58 @@
 import type { Database } from './client.ts'
 
-export type StoredCredential = {
+export type LearntCredential = {
   credential: string
-  kind: string
+  fingerprint: string
   inUse: boolean
-  /** ISO 8601, as the next. */
-  expiresAt: string | null
+  /** By this process: what others have learnt of it is left alone otherwise. */
+  asked: boolean
   /** Entra's code. */
   refusedWith: string | null
+  /** ISO 8601. */
   refusedAt: string | null
 }
 
-/**
- * Makes the credentials of a source those it is configured with: new ones are added, others go. What processes have learnt
- * of the rest stays, as a starting one knows nothing; one that ends at another time than before is another one.
- */
-export async function registerCredentials(
-  db: Database,
-  source: string,
-  credentials: readonly Pick<StoredCredential, 'credential' | 'kind' | 'inUse' | 'expiresAt'>[],
-): Promise<void> {
-  const sql = db.$client
-  await sql`
-    with told as (
-      select * from json_to_recordset(${JSON.stringify(credentials)}::text::json)
-        as c(credential text, kind text, "inUse" boolean, "expiresAt" timestamptz)
-    ), gone as (
-      delete from source_credentials where source = ${source} and credential not in (select credential from told)
-    )
-    insert into source_credentials as s (source, credential, kind, in_use, expires_at)
-    select ${source}, credential, kind, "inUse" and not exists (
-        select from source_credentials k where k.source = ${source} and k.in_use
-          and k.credential in (select credential from told)
-      ), "expiresAt"
-    from told
-    on conflict (source, credential) do update set
-      kind = excluded.kind, expires_at = excluded.expires_at,
-      refused_with = case when s.expires_at is distinct from excluded.expires_at then null else s.refused_with end,
-      refused_at = case when s.expires_at is distinct from excluded.expires_at then null else s.refused_at end`
-}
+export type StoredCredential = Omit<LearntCredential, 'asked'> & { source: string }
 
 /**
- * Writes down what a process has learnt from Entra. It adds and removes none: a process of an older configuration, which
- * still runs beside those of the newer one, has no say in that.
+ * Writes down what a process has learnt from Entra of its credentials. Those of other configurations are left alone, and
+ * go when nobody has told of them for a month. One process at a time: two that list the same in another order would wait for
+ * each other.
  */
 export async function recordCredentials(
   db: Database,
   source: string,
-  credentials: readonly Pick<StoredCredential, 'credential' | 'inUse' | 'refusedWith' | 'refusedAt'>[],
+  credentials: readonly LearntCredential[],
 ): Promise<void> {
   const sql = db.$client
-  await sql`
-    update source_credentials s set
-      in_use = "inUse", refused_with = "refusedWith", refused_at = "refusedAt", updated_at = clock_timestamp()
-    from json_to_recordset(${JSON.stringify(credentials)}::text::json)
-      as c(credential text, "inUse" boolean, "refusedWith" text, "refusedAt" timestamptz)
-    where s.source = ${source} and s.credential = c.credential`
+  await sql.begin(async (transaction) => {
+    await transaction`select pg_advisory_xact_lock(hashtextextended(${`credentials ${source}`}, 0))`
+    await transaction`
+      delete from source_credentials where source = ${source} and updated_at < clock_timestamp() - interval '30 days'`
+    await transaction`
+      insert into source_credentials as s (source, credential, fingerprint, in_use, refused_with, refused_at)
+      select ${source}, credential, fingerprint, "inUse", "refusedWith", "refusedAt"
+      from json_to_recordset(${JSON.stringify(credentials)}::text::json)
+        as c(credential text, fingerprint text, "inUse" boolean, "refusedWith" text, "refusedAt" timestamptz, asked boolean)
+      where asked
+      on conflict (source, credential, fingerprint) do update set
+        in_use = excluded.in_use, refused_with = excluded.refused_with, refused_at = excluded.refused_at,
+        updated_at = clock_timestamp()`
+    await transaction`
+      update source_credentials s set in_use = "inUse"
+      from json_to_recordset(${JSON.stringify(credentials)}::text::json)
+        as c(credential text, fingerprint text, "inUse" boolean, asked boolean)
+      where not asked and s.source = ${source} and s.credential = c.credential and s.fingerprint = c.fingerprint`
+  })
 }
 
-/** As the process that asked Entra last has told it. */
-export async function listCredentials(
-  db: Database,
-): Promise<(StoredCredential & { source: string; updatedAt: string })[]> {
+/** What is known of credentials of all sources and configurations, what was told last first. */
+export async function listCredentials(db: Database): Promise<StoredCredential[]> {
   const sql = db.$client
-  return await sql<(StoredCredential & { source: string; updatedAt: string })[]>`
-    select source, credential, kind, in_use as "inUse", to_json(expires_at) #>> '{}' as "expiresAt",
-      refused_with as "refusedWith", to_json(refused_at) #>> '{}' as "refusedAt",
-      to_json(updated_at) #>> '{}' as "updatedAt"
-    from source_credentials order by source, credential`
+  return await sql<StoredCredential[]>`
+    select source, credential, fingerprint, in_use as "inUse", refused_with as "refusedWith",
+      to_json(refused_at) #>> '{}' as "refusedAt"
+    from source_credentials order by updated_at desc, credential`
 }
 
 export type SourceHealth = {

@@ -11,7 +11,7 @@ import { createVault, type Vault } from './login/vault.ts'
 import { openSource, type OpenSource } from './open-source.ts'
 import { openQueueBackend, type QueueBackend } from './queue/backend.ts'
 import { prepareQueue } from './queue-start-up.ts'
-import { recordSourceCredentials, registerSourceCredentials } from './source-status.ts'
+import { recordSourceCredentials } from './source-status.ts'
 import { chooseSource, tenantSegment, type SourceConfig } from './source-config.ts'
 import { unlessAborted } from './unless-aborted.ts'
 
@@ -78,8 +78,6 @@ export async function openContext(config: Config, log: Log, options: ContextOpti
     const sources = new Map(
       config.sources.map((source) => [source.slug, openTold(source, { db, vault, log })]),
     )
-    for (const { slug, credentials } of sources.values())
-      await registerSourceCredentials(db, slug, credentials.status())
     const logins = composeProducer({
       db,
       vault,
@@ -144,7 +142,7 @@ function openTold(
       onLearnt: (status) => {
         // One after the other, so that what is known last is stored last.
         writing = writing
-          .then(() => recordSourceCredentials(parts.db, slug, status))
+          .then(() => recordSourceCredentials(parts.db, config, status))
           .catch((error: unknown) =>
             log.warn(
               { source: slug, code: databaseFailure(error).code },

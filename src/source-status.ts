@@ -1,11 +1,12 @@
+import { createHash } from 'node:crypto'
 import type { Database } from '../db/client.ts'
 import {
   listCredentials,
   listSourceHealth,
   recordCredentials,
-  registerCredentials,
   type StoredCredential,
 } from '../db/source-credentials.ts'
+import { knownEnd } from './login/client-assertion.ts'
 import type { CredentialsStatus } from './login/credential-standing.ts'
 import {
   adminConsentUrl,
@@ -13,8 +14,20 @@ import {
   readsGroups,
   syncsGroups,
   tenantSegment,
+  type Credential,
   type SourceConfig,
 } from './source-config.ts'
+
+export type CredentialStatus = {
+  credential: string
+  kind: Credential['kind']
+  inUse: boolean
+  /** ISO 8601, as the next but one; null where nobody has told. */
+  expiresAt: string | null
+  /** Entra's code. */
+  refusedWith: string | null
+  refusedAt: string | null
+}
 
 export type SourceStatus = {
   slug: string
@@ -29,7 +42,7 @@ export type SourceStatus = {
     /** How many of their tokens read no groups: their groups have no names. */
     withoutGroupScope: number
   }[]
-  credentials: StoredCredential[]
+  credentials: CredentialStatus[]
   /** What somebody should do, in words; none where all is well. */
   advice: string[]
 }
@@ -46,11 +59,11 @@ export async function readSourceStatus(
   { sources, publicUrl }: { sources: readonly SourceConfig[]; publicUrl: string },
   now = new Date(),
 ): Promise<SourceStatus[]> {
-  const credentials = await listCredentials(db)
+  const learnt = await listCredentials(db)
   const health = await listSourceHealth(db, groupScopes)
   return sources.map((source) => {
     const { slug, name, enabled } = source
-    const own = credentials.filter((each) => each.source === slug)
+    const own = credentialsOf(source, learnt)
     const tenants = health.flatMap(({ source: of, ...tenant }) => (of === slug ? [tenant] : []))
     return {
       slug,
@@ -89,7 +102,7 @@ function adviceOnGroups(
     })
 }
 
-function adviceOnCredential({ credential, expiresAt, refusedWith }: StoredCredential, now: Date): string[] {
+function adviceOnCredential({ credential, expiresAt, refusedWith }: CredentialStatus, now: Date): string[] {
   if (refusedWith !== null)
     return [`Entra refuses the credential "${credential}" (${refusedWith}): replace it, or remove it.`]
   if (expiresAt === null) return []
@@ -99,31 +112,64 @@ function adviceOnCredential({ credential, expiresAt, refusedWith }: StoredCreden
   return [`The credential "${credential}" ${when}: add a new one beside it, then remove this one.`]
 }
 
-/** What a starting process knows of a source's credentials: which there are. */
-export async function registerSourceCredentials(
-  db: Database,
-  slug: string,
-  status: CredentialsStatus,
-): Promise<void> {
-  await registerCredentials(db, slug, stored(status))
-}
-
-/** What a process has learnt of them from Entra. */
+/** Writes down what a process has learnt of its credentials. */
 export async function recordSourceCredentials(
   db: Database,
-  slug: string,
+  { slug, credentials }: Pick<SourceConfig, 'slug' | 'credentials'>,
   status: CredentialsStatus,
 ): Promise<void> {
-  await recordCredentials(db, slug, stored(status))
+  const known = new Map(status.credentials.map((each) => [each.id, each]))
+  await recordCredentials(
+    db,
+    slug,
+    credentials.map((credential) => ({
+      credential: credential.id,
+      fingerprint: fingerprintOf(credential),
+      inUse: credential.id === status.inUse,
+      asked: known.get(credential.id)?.asked ?? false,
+      refusedWith: known.get(credential.id)?.refusedWith ?? null,
+      refusedAt: known.get(credential.id)?.refusedAt ?? null,
+    })),
+  )
 }
 
-function stored({ inUse, credentials }: CredentialsStatus): StoredCredential[] {
-  return credentials.map(({ id, kind, expiresAt, refusedWith, refusedAt }) => ({
-    credential: id,
-    kind,
-    inUse: id === inUse,
-    expiresAt: expiresAt ?? null,
-    refusedWith: refusedWith ?? null,
-    refusedAt: refusedAt ?? null,
+/**
+ * The credentials that are configured here, with what any process has learnt of these very ones. In use is the one that
+ * Entra took last, or else the first that it hasn't refused.
+ */
+function credentialsOf(
+  { slug, credentials }: SourceConfig,
+  learnt: readonly StoredCredential[],
+): SourceStatus['credentials'] {
+  const known = credentials.map((credential) => {
+    const fingerprint = fingerprintOf(credential)
+    const row = learnt.find(
+      (each) => each.source === slug && each.credential === credential.id && each.fingerprint === fingerprint,
+    )
+    return { credential, row }
+  })
+  const rows = known.flatMap(({ row }) => (row?.inUse ? [row] : []))
+  const used =
+    learnt.find((each) => rows.includes(each))?.credential ??
+    known.find(({ row }) => row === undefined || row.refusedWith === null)?.credential.id
+  return known.map(({ credential, row }) => ({
+    credential: credential.id,
+    kind: credential.kind,
+    inUse: credential.id === used,
+    expiresAt: knownEnd(credential)?.toISOString() ?? null,
+    refusedWith: row?.refusedWith ?? null,
+    refusedAt: row?.refusedAt ?? null,
   }))
+}
+
+/** 32 bits of a hash: enough to tell two apart, and nothing to find a generated secret by. */
+function fingerprintOf(credential: Credential): string {
+  const { kind } = credential
+  const text =
+    kind === 'secret'
+      ? credential.secret
+      : kind === 'certificate'
+        ? credential.certificate
+        : credential.tokenFile
+  return createHash('sha256').update(`${kind} ${text}`).digest('hex').slice(0, 8)
 }

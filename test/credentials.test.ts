@@ -24,6 +24,7 @@ test('when the first secret ends, the request that meets it goes on with the sec
       {
         id: 'old',
         kind: 'secret',
+        asked: true,
         expiresAt: undefined,
         refusedWith: 'AADSTS7000222',
         refusedAt: expect.stringMatching(/^\d{4}-.*Z$/),
@@ -31,6 +32,7 @@ test('when the first secret ends, the request that meets it goes on with the sec
       {
         id: 'new',
         kind: 'secret',
+        asked: true,
         expiresAt: undefined,
         refusedWith: undefined,
         refusedAt: undefined,
@@ -124,6 +126,18 @@ test('a request that falls back on the second credential while the first is take
   answer()
   await slow
   expect([app.status().inUse, changes]).toEqual(['first', []])
+})
+
+test('what is known is told again after a minute, since others may have told something else', async () => {
+  given.secretsAre({ one: 'good' })
+  const { renew, learnt, clock } = given.app(secret('one'))
+  await renew()
+  clock.now += minute - 1
+  await renew()
+  expect(learnt).toHaveLength(1)
+  clock.now += 1
+  await renew()
+  expect(learnt).toHaveLength(2)
 })
 
 test('what is learnt is told with the first answer and with each change, those of others than the one in use too', async () => {

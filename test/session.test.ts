@@ -1,9 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { SignJWT } from 'jose'
 import { describe, expect, test, vi } from 'vitest'
-import { setDisabled } from '../db/admissions.ts'
-import { insertLoginEvent } from '../db/login-events.ts'
-import { refuseTokens } from '../db/delegated-tokens.ts'
 import type { NamedKey } from '../src/config.ts'
 import { cookieKeys } from '../src/login/cookie-keys.ts'
 import { givenDatabase } from './support/database.ts'
@@ -156,91 +153,6 @@ describe('a session', () => {
   })
 })
 
-describe('a person who is disabled', () => {
-  const person = newPerson()
-
-  test('here, is signed out at once and cannot be signed in until that is taken back', async () => {
-    const [one, other] = [await cookieFor(person), await cookieFor(person)]
-    const userId = await storePerson(database.db, person)
-    expect(await setDisabled(database.db, userId, true)).toBe(true)
-    for (const cookie of [one, other]) expect(await asked(cookie)).toEqual(signedOut)
-    expect(await cookieFor(person)).toBe('')
-    expect(await setDisabled(database.db, userId, true)).toBe(false)
-    expect(await setDisabled(database.db, userId, false)).toBe(true)
-    expect(await setDisabled(database.db, userId, false)).toBe(false)
-    expect(await asked(one)).toEqual(signedOut)
-    expect(await asked(await cookieFor(person))).toMatchObject(signedIn)
-  })
-
-  test('does not count by a session that somebody brought back into the table', async () => {
-    const cookie = await cookieFor(person)
-    await database.db
-      .$client`update users set enabled = false, disabled_by = 'entra' where object_id = ${person.objectId}`
-    expect(await asked(cookie)).toEqual(signedOut)
-  })
-
-  test.for(['AADSTS50057', 'AADSTS50034'])(
-    'at Entra, as a renewal learns from %s, is signed out and comes back with a sign-in',
-    async (reason) => {
-      const her = newPerson()
-      const { userId, event } = await signedInOnce(her)
-      const cookie = await cookieFor(her)
-      await refuseTokens(database.db, userId, testSource.slug, randomUUID(), { state: 'denied', reason })
-      expect(await asked(cookie)).toMatchObject(signedIn)
-      await refuseTokens(database.db, userId, testSource.slug, event, { state: 'denied', reason })
-      expect(await asked(cookie)).toEqual(signedOut)
-      await signedInOnce(her)
-      expect(await asked(cookie)).toEqual(signedOut)
-      expect(await asked(await cookieFor(her))).toMatchObject(signedIn)
-    },
-  )
-
-  test('at Entra and let in again, is signed in even if a run holds their row meanwhile', async () => {
-    const her = newPerson()
-    const { userId } = await signedInOnce(her)
-    await database.db.$client`update users set enabled = false, disabled_by = 'entra' where id = ${userId}`
-    const cookie = await cookieFor(her)
-    expect(await asked(cookie)).toEqual(signedOut)
-    await signedInOnce(her)
-    expect(await asked(cookie)).toMatchObject(signedIn)
-  })
-
-  test('stays signed in where Entra refuses a token for any other reason', async () => {
-    const her = newPerson()
-    const { userId, event } = await signedInOnce(her)
-    const cookie = await cookieFor(her)
-    const refusal = { state: 'denied', reason: 'AADSTS53003' } as const
-    await refuseTokens(database.db, userId, testSource.slug, event, refusal)
-    expect(await asked(cookie)).toMatchObject(signedIn)
-  })
-
-  test('here, stays out when Entra lets them in', async () => {
-    const her = newPerson()
-    const { userId } = await signedInOnce(her)
-    await setDisabled(database.db, userId, true)
-    await signedInOnce(her)
-    expect(await cookieFor(her)).toBe('')
-  })
-})
-
-/** As a sign-in at Entra is stored. */
-async function signedInOnce(person: Person): Promise<{ userId: string; event: string }> {
-  const event = randomUUID()
-  const { userId } = await insertLoginEvent(database.db, {
-    ...person,
-    eventId: event,
-    source: testSource.slug,
-    userPrincipalName: null,
-    displayName: null,
-    mail: null,
-    sealed: event,
-    keyId: 'k1',
-    expiresAt: new Date(Date.now() + 3_600_000).toISOString(),
-    scopes: [],
-  })
-  return { userId, event }
-}
-
 describe('a source for members of a group', () => {
   const groupId = randomUUID()
   const members = { ...testSource, signUp: { policy: 'members' as const, groupIds: [randomUUID(), groupId] } }
@@ -275,6 +187,16 @@ describe('a source for members of a group', () => {
     const cookie = await cookieFor(person)
     await database.db.$client`update users set last_synced_at = clock_timestamp() where id = ${userId}`
     expect(await asked(cookie, { configs: [members] })).toMatchObject(signedIn)
+  })
+
+  test('does not take a membership that Entra knows nothing of', async () => {
+    const person = newPerson()
+    const userId = await storePerson(database.db, person)
+    const cookie = await cookieFor(person)
+    await membership(userId, groupId, person.tenantId)
+    await read(userId)
+    await database.db.$client`update memberships set origin = 'local' where user_id = ${userId}`
+    expect(await asked(cookie, { configs: [members] })).toEqual(signedOut)
   })
 
   test('takes neither a group of the same id in another tenant nor a deleted one', async () => {

@@ -219,6 +219,8 @@ describe('"Sync now"', () => {
     expect((await press(gateway, await cookieFor(person))).status).toBe(429)
     expect(gateway.synced).toEqual([id])
     expect(await show(person)).toMatch(/A sync was asked for at 20[^]*Reload/)
+    await database.db.$client`update users set sync_asked_at = now() - interval '11 minutes' where id = ${id}`
+    expect(await show(person)).not.toMatch(/A sync was asked for/)
     await database.db.$client`update users set sync_asked_at = now() - interval '61 seconds' where id = ${id}`
     expect((await press(gateway, cookie)).status).toBe(303)
     expect(gateway.synced).toEqual([id, id])

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startSimulator, type Simulator } from '../src/simulator/index.ts'
 import { givenDatabase } from './support/database.ts'
 import { deadDatabase, newKey, publicUrl, testGateway, testSource } from './support/gateway.ts'
-import { newPerson, startSession } from './support/sessions.ts'
+import { newPerson, sessionIdOf, startSession } from './support/sessions.ts'
 
 const key = newKey('current')
 const database = givenDatabase()
@@ -77,6 +77,16 @@ describe('signing out', () => {
     expect([answer.status, answer.headers.get('location')]).toEqual([303, '/'])
     for (const cookie of hers) expect(await isSignedIn(cookie)).toBe(false)
     expect(await isSignedIn(another)).toBe(true)
+  })
+
+  test('everywhere works by a session that is idle, or whose source takes the person no more', async () => {
+    const person = newPerson()
+    const [idle, other] = [await cookieFor({}, person), await cookieFor({}, person)]
+    await database.db
+      .$client`update sessions set seen_at = seen_at - interval '1 day' where id = ${sessionIdOf(idle)}`
+    const { post } = setUp({ configs: [{ ...testSource, enabled: false }] })
+    expect((await post('/sign-out-everywhere', idle)).status).toBe(303)
+    expect(await setUp().isSignedIn(other)).toBe(false)
   })
 
   test('while the database is down takes the cookie away and says that something is wrong', async () => {

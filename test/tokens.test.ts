@@ -6,7 +6,7 @@ import { tokenBinding } from '../src/login/login-succeeded.ts'
 import { createExchangedTokens } from '../src/login/exchanged-tokens.ts'
 import { createUserTokens, type RenewedTokenSet, type TokenOwner } from '../src/login/tokens.ts'
 import { rotateKeys } from '../src/login/rotate-keys.ts'
-import { TokenRejected } from '../src/errors.ts'
+import { SyncError, TokenRejected } from '../src/errors.ts'
 import { createVault } from '../src/login/vault.ts'
 import {
   defaultClientId,
@@ -96,6 +96,29 @@ test('a token in its last minute is renewed before it is used, and what came is 
   await database.db.$client`update delegated_tokens set expires_at = now() where user_id = ${owner.userId}`
   await accessTokenOf(owner)
   expect(used).toEqual(['refresh-1', 'refresh-2'])
+})
+
+test('a token that turns out to be somebody else’s is not used again, also where that shows at the second try', async () => {
+  for (const first of [[], [new TokenRejected('refused', '401')]]) {
+    const version = await store(90)
+    const answers = [...first, new SyncError('wrong_user', 'another')]
+    const tokens = createUserTokens({
+      db: database.db,
+      vault,
+      renew: async () => renewed(2),
+      exchanged: noExchange,
+    })
+    const use = async () => {
+      throw answers.shift()
+    }
+    await expect(tokens.withAccessToken(owner, use)).rejects.toMatchObject({ code: 'wrong_user' })
+    const stored = await findTokens(database.db, owner.userId, owner.source)
+    expect([stored?.state, stored?.reason, stored?.version === version]).toEqual([
+      'needs_login',
+      'wrong_user',
+      first.length === 0,
+    ])
+  }
 })
 
 test('a renewal whose answer names no scopes leaves them as they were', async () => {

@@ -18,6 +18,8 @@ export type CredentialsStatus = {
   credentials: {
     id: string
     kind: Credential['kind']
+    /** By this process, so that it knows. */
+    asked: boolean
     /** ISO 8601, as the next. */
     expiresAt: string | undefined
     /** A code such as `AADSTS7000222`, an OAuth `error`, or `token_file_unreadable`; undefined once it is taken again. */
@@ -29,7 +31,10 @@ export type CredentialsStatus = {
 export type StandingOptions = {
   /** Once for each change, however many requests meet the refusal. */
   onChange: (change: CredentialChange) => void
-  /** What Entra has said differs from what was told before: with the first answer, and then with each change. */
+  /**
+   * With the first answer of Entra, and then with each change of what is known; and without one once a minute, since another
+   * process may have told something else meanwhile.
+   */
   onLearnt?: (status: CredentialsStatus) => void
   /** Once for each credential, when it has 30 days left or less: at the start, or at the first request after. */
   onExpiry?: (ending: { id: string; expiresAt: string }) => void
@@ -42,6 +47,9 @@ const pauseMs = 10 * 60_000
 /** Milliseconds. */
 const warnBeforeMs = 30 * 24 * 60 * 60_000
 
+/** Milliseconds. */
+const tellAgainMs = 60_000
+
 /** A secret that is over stays so; all else may be mended at Entra, or in a file, under the same id. */
 const forGood = 'AADSTS7000222'
 
@@ -52,6 +60,8 @@ export type Entry = {
   prove: Prove
   end: Date | undefined
   warned: boolean
+  /** Entra has taken or refused it. */
+  asked: boolean
   /** Since Entra took it last. */
   refused: { with: string; at: number; tryAgainAt: number } | undefined
   /** Ever; tells a request that has taken long that it is not the latest to know. */
@@ -84,11 +94,13 @@ export function createStanding(
   }
   let inUse = inOrder().at(0)
   let told = ''
+  let toldAt = 0
   const status = (): CredentialsStatus => ({
     inUse: inUse?.id,
-    credentials: entries.map(({ id, kind, end, refused }) => ({
+    credentials: entries.map(({ id, kind, asked, end, refused }) => ({
       id,
       kind,
+      asked,
       expiresAt: end?.toISOString(),
       refusedWith: refused?.with,
       refusedAt: refused && new Date(refused.at).toISOString(),
@@ -100,6 +112,7 @@ export function createStanding(
       if (refused && refused.with !== forGood) refused.tryAgainAt = now().getTime() + pauseMs
     },
     taken: (entry) => {
+      entry.asked = true
       entry.refused = undefined
       const order = inOrder()
       if (inUse && order.indexOf(inUse) <= order.indexOf(entry)) return
@@ -109,6 +122,7 @@ export function createStanding(
     },
     refuse: (entry, reason) => {
       const at = now().getTime()
+      entry.asked = true
       entry.refusals += 1
       entry.refused = { with: reason, at, tryAgainAt: reason === forGood ? Infinity : at + pauseMs }
     },
@@ -119,9 +133,12 @@ export function createStanding(
       onChange({ from: id, to: undefined, refusedWith: refused.with })
     },
     tell: () => {
-      const known = JSON.stringify([inUse?.id, entries.map(({ refused }) => refused?.with)])
-      if (known === told) return
+      if (!entries.some(({ asked }) => asked)) return
+      const known = JSON.stringify([inUse?.id, entries.map(({ asked, refused }) => [asked, refused?.with])])
+      const at = now().getTime()
+      if (known === told && at - toldAt < tellAgainMs) return
       told = known
+      toldAt = at
       onLearnt?.(status())
     },
     warnOfEnds: () => {

@@ -96,6 +96,7 @@ function entriesOf({ slug, clientId, credentials }: Parameters<typeof createAppC
           end: knownEnd(credential),
           warned: false,
           refused: undefined,
+          asked: false,
           refusals: 0,
         },
       ]

@@ -6,7 +6,7 @@ import { z } from 'zod'
 import type { Database } from '../../db/client.ts'
 import {
   endSession,
-  endSessionsOf,
+  endAllSessionsBy,
   findSession,
   insertSession,
   type SessionRules,
@@ -83,9 +83,10 @@ export function createSessions(options: SessionOptions): Sessions {
       if (id !== undefined) await endSession(db, id)
     },
     endEverywhere: async (c) => {
-      const session = await read(c)
-      if (session) await endSessionsOf(db, session.userId)
+      const id = await idOf(c)
       deleteCookie(c, name, cookie)
+      // Also of a session that doesn't hold any more: the person means all of them.
+      if (id !== undefined) await endAllSessionsBy(db, id)
     },
   }
 }

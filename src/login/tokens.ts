@@ -70,18 +70,26 @@ export function createUserTokens(parts: UserTokensParts): UserTokens {
   return {
     accessTokenOf: async (owner, refused) => (await give(owner, refused)).accessToken,
     withAccessToken: async (owner, use) => {
+      const refuse = async ({ version }: Given, refusal: TokenRefusal) =>
+        await refuseTokens(parts.db, owner.userId, owner.source, version, refusal)
+      const useTheirs = async (given: Given) => {
+        try {
+          return await use(given.accessToken, given.scopes)
+        } catch (error) {
+          if (error instanceof SyncError && error.code === 'wrong_user') await refuse(given, notTheirs)
+          throw error
+        }
+      }
       const first = await give(owner)
       try {
-        return await use(first.accessToken, first.scopes)
+        return await useTheirs(first)
       } catch (error) {
-        if (error instanceof SyncError && error.code === 'wrong_user')
-          await refuseTokens(parts.db, owner.userId, owner.source, first.version, notTheirs)
         if (!(error instanceof TokenRejected)) throw error
         const second = await give(owner, { refused: first.accessToken, claims: error.claims })
-        return await use(second.accessToken, second.scopes).catch(async (again: unknown) => {
+        return await useTheirs(second).catch(async (again: unknown) => {
           // Without a challenge Graph doesn't say why: the next run may be luckier.
           if (again instanceof TokenRejected && again.claims !== undefined)
-            await refuseTokens(parts.db, owner.userId, owner.source, second.version, refusalOf(again, {}))
+            await refuse(second, refusalOf(again, {}))
           throw again
         })
       }
