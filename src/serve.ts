@@ -1,7 +1,7 @@
 import type { Context } from './context.ts'
 import { createGateway, listen } from './gateway.ts'
 import { refusalOf, settleInvitation } from './login/admission.ts'
-import type { SignInSource } from './login/oauth-source.ts'
+import type { SignInSource } from './login/sign-in-source.ts'
 import type { OpenSource } from './open-source.ts'
 import { syncQueueName } from './queue/catalogue.ts'
 import { createEnqueue } from './queue/enqueue.ts'

@@ -9,7 +9,7 @@ import { createGateway, type GatewayParts } from '../../src/gateway.ts'
 import { refusalOf, settleInvitation, type CheckGroups } from '../../src/login/admission.ts'
 import { createAppCredentials } from '../../src/login/credentials.ts'
 import { createEntraClient, type EntraClient } from '../../src/login/entra.ts'
-import type { SignInSource } from '../../src/login/oauth-source.ts'
+import type { SignInSource } from '../../src/login/sign-in-source.ts'
 import type { LoginReported } from '../../src/login/signed-in-user.ts'
 import { defaultScopes, type SourceConfig } from '../../src/source-config.ts'
 
