@@ -66,8 +66,9 @@ export function oauthSource(parts: SignInParts): Hono {
     } catch (error) {
       // Entra may want more only now that it sees the code.
       const claims = claimsWantedBy(error)
-      if (claims === undefined || pending.challenged) return await failed(parts, c, slug, error, pending)
-      return await sendToEntra(parts, c, source, challenged(pending, claims))
+      if (claims === undefined || pending.challenged?.includes('entra'))
+        return await failed(parts, c, slug, error, pending)
+      return await sendToEntra(parts, c, source, challenged(pending, 'entra', claims))
     }
     try {
       return await welcome(parts, c, source, pending, person)

@@ -1,9 +1,9 @@
 import type { Context } from 'hono'
 import { randomNonce, randomPKCECodeVerifier, randomState } from 'openid-client'
 import { within } from '../within.ts'
-import { mergeClaims } from './claims.ts'
+import { fitTogether, mergeClaims } from './claims.ts'
 import { refusedPage, unsatisfiedPage } from './failure-pages.ts'
-import type { PendingSignIn } from './oauth-state.ts'
+import type { Challenger, PendingSignIn } from './oauth-state.ts'
 import { describeSignInFailure } from './sign-in-failure.ts'
 import type { SignInParts, SignInSource } from './sign-in-source.ts'
 
@@ -37,10 +37,18 @@ export async function sendToEntra(
 export const callbackUrl = ({ publicUrl }: SignInParts, slug: string) =>
   `${publicUrl}/source/oauth/callback/${slug}/`
 
-/** The same sign-in once more, with all that was asked for before; what is wanted then is not asked for again. */
-export function challenged({ claims: earlier, ...pending }: PendingSignIn, claims: string) {
-  const { returnTo, loginHint, claimsOf, again } = pending
-  return { returnTo, loginHint, claimsOf, again, claims: mergeClaims(earlier, claims), challenged: true }
+/** The same sign-in once more, with what was asked for before and is asked for now; the same challenger isn't followed again. */
+export function challenged(pending: PendingSignIn, by: Challenger, claims: string) {
+  const { returnTo, loginHint, claimsOf, again, claims: earlier, challenged: before = [] } = pending
+  return {
+    returnTo,
+    loginHint,
+    // Whose claims were left out for want of room is still to be asked for them.
+    claimsOf: fitTogether(earlier, claims) ? claimsOf : undefined,
+    again,
+    claims: mergeClaims(earlier, claims),
+    challenged: [...before, by],
+  }
 }
 
 /** What this person's next sign-in has to ask for, unless the database is slow to say. */

@@ -2,6 +2,7 @@ import type { Context } from 'hono'
 import { toSyncError } from '../errors.ts'
 import { within } from '../within.ts'
 import type { Refused } from './admission.ts'
+import { mergeClaims } from './claims.ts'
 import type { EntraSignIn } from './entra.ts'
 import { notAdmittedPage, notStoredPage } from './failure-pages.ts'
 import type { PendingSignIn } from './oauth-state.ts'
@@ -21,14 +22,17 @@ export async function welcome(
 ): Promise<Response> {
   const { slug } = source.config
   const refused = await source.refusalOf(person)
-  if (refused?.claims !== undefined && !pending.challenged) {
-    const wanted = challenged({ ...pending, loginHint: person.userPrincipalName }, refused.claims)
-    return await sendToEntra(parts, c, source, { ...wanted, claimsOf: person.objectId })
-  }
-  if (refused) return await notAdmitted(parts, c, source, person, refused)
+  const mayGoBack = refused?.claims !== undefined && !pending.challenged?.includes('graph')
+  if (refused && !mayGoBack) return await notAdmitted(parts, c, source, person, refused)
   // Whoever came back may be another person than the one who was sent.
   const isAnswered = pending.again === 'sent' || pending.claimsOf === person.objectId
   const claims = isAnswered ? undefined : await findWantedClaims(parts, source, person)
+  if (refused?.claims !== undefined) {
+    const asked = { ...pending, loginHint: person.userPrincipalName }
+    const stored = { claims: mergeClaims(pending.claims, claims), claimsOf: person.objectId }
+    const all = claims === undefined ? asked : { ...asked, ...stored }
+    return await sendToEntra(parts, c, source, challenged(all, 'graph', refused.claims))
+  }
   await recordLogin(parts, source, person)
   await source.settle(person)
   if (!(await parts.sessions.start(c, { ...person, source: slug })))

@@ -50,7 +50,9 @@ async function startTinyEntra() {
     key: published.privateKey as Parameters<SignJWT['sign']>[0],
     header: { alg: 'RS256', kid: 'one' },
     /** Answered at the token endpoint in place of tokens. */
-    tokenError: undefined as { status: 400 | 429 | 500; body: string } | undefined,
+    tokenError: undefined as
+      | { status: 200 | 400 | 429 | 500 | 503; body: string; headers?: Record<string, string>; once?: true }
+      | undefined,
     discoveryStatus: 200 as 200 | 500,
   }
   const next = { ...honest }
@@ -86,8 +88,11 @@ async function startTinyEntra() {
     return c.redirect(`${redirect_uri}?${new URLSearchParams({ code, state }).toString()}`)
   })
   app.post(`${base}/oauth2/v2.0/token`, async (c) => {
-    if (next.tokenError)
-      return c.body(next.tokenError.body, next.tokenError.status, { 'content-type': 'application/json' })
+    if (next.tokenError) {
+      const { body, status, headers, once } = next.tokenError
+      if (once) next.tokenError = undefined
+      return c.body(body, status, { 'content-type': 'application/json', ...headers })
+    }
     const { code = '', code_verifier: verifier = '' } = requests.at(-1)?.form ?? {}
     const grant = codes.get(code)
     codes.delete(code)
