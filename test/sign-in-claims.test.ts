@@ -191,6 +191,14 @@ test('what Entra wants once it sees the code is asked for too, with what was ask
   ])
 })
 
+test('who is about to choose another account is not asked for the claims of the one before', async () => {
+  const { browser } = setUp()
+  await browser.open(loginPath)
+  await store(true)
+  const away = await browser.fetchOnce(`${loginPath}?prompt=select_account`)
+  expect(claimsAsked([away.headers.get('location') ?? ''])).toEqual([{ access_token: capability }])
+})
+
 test('claims that left no room for stored ones are met first, and the stored ones after them', async () => {
   const [first, second] = ['a', 'b'].map((name) => ({ [name]: { value: 'x'.repeat(600) } }))
   const { browser } = setUp()

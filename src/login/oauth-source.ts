@@ -38,11 +38,12 @@ export function oauthSource(parts: SignInParts): Hono {
     const returnTo = safeReturnTo(c.req.query('return_to'))
     const loginHint = c.req.query('login_hint')?.slice(0, 320) || undefined
     // Only of a person who is proven: what a hint would bring up stood in the address for whoever typed it.
-    const session = await sessionOf(parts, c)
+    // Nor of one who is about to say that they are somebody else.
+    const otherAccount = c.req.query('prompt') === 'select_account'
+    const session = otherAccount ? undefined : await sessionOf(parts, c)
     const claims = session && (await findWantedClaims(parts, source, session))
     const wanted =
       claims === undefined ? {} : { claims, claimsOf: session?.objectId, again: 'asked' as const }
-    const otherAccount = c.req.query('prompt') === 'select_account'
     return await sendToEntra(parts, c, source, { returnTo, loginHint, otherAccount, ...wanted })
   })
 
