@@ -57,9 +57,10 @@ function kindOf(error: unknown): Error | undefined {
   return Object.assign(kind, code === undefined ? {} : { code })
 }
 
-async function bodyOf(response: Response): Promise<unknown> {
+/** JSON of an answer that others may read as well; undefined where it isn't any, or was read already. */
+export async function bodyOf(response: Response): Promise<unknown> {
   try {
-    return response.bodyUsed ? undefined : await response.json()
+    return response.bodyUsed ? undefined : await response.clone().json()
   } catch {
     return undefined
   }
@@ -80,7 +81,7 @@ export function tokenFailure(status: number, retryAfter: string | null, answer: 
 }
 
 /** openid-client keeps the answer on the error where it was an error of OAuth, else as the innermost cause. */
-function responseOf(error: unknown): Response | undefined {
+export function responseOf(error: unknown): Response | undefined {
   if (error instanceof client.ResponseBodyError) return error.response
   if (error instanceof Response) return error
   return error instanceof Error && error.cause !== error ? responseOf(error.cause) : undefined

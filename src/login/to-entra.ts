@@ -73,12 +73,12 @@ export async function failed(
   error: unknown,
   { again, returnTo }: Pick<PendingSignIn, 'again' | 'returnTo'>,
 ): Promise<Response> {
-  const failure = describeSignInFailure(error)
+  const failure = await describeSignInFailure(error)
   const { advice: _, ...facts } = failure
   log.warn({ source: slug, ...facts }, again ? 'claims not satisfied' : 'sign-in failed')
   // Signed in already, with the memberships as they were.
   if (again === 'sent') return c.redirect(returnTo, 303)
-  if (failure.temporary) c.header('Retry-After', '30')
+  if (failure.retryAfterSeconds !== undefined) c.header('Retry-After', String(failure.retryAfterSeconds))
   if (again === 'asked')
     return c.html(await unsatisfiedPage(failure, returnTo), failure.temporary ? 503 : 403)
   return c.html(await refusedPage(slug, failure), failure.temporary ? 503 : 400)
