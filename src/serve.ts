@@ -34,13 +34,13 @@ export async function serveGateway(
   return listening
 }
 
-function signInSourceOf({ db, loginSucceeded }: Context, source: OpenSource): SignInSource {
+function signInSourceOf({ db, loginSucceeded, log }: Context, source: OpenSource): SignInSource {
   const { config, entra, checkGroups } = source
   return {
     config,
     entra,
     loginSucceeded: async (user, options) => await loginSucceeded({ ...user, source: config.slug }, options),
-    refusalOf: async (person) => await refusalOf({ db, checkGroups }, config, person),
+    refusalOf: async (person) => await refusalOf({ db, checkGroups, log }, config, person),
     settle: async (person) => await settleInvitation(db, config, person),
   }
 }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { findTokens, refuseTokens } from '../db/delegated-tokens.ts'
 import { insertLoginEvent } from '../db/login-events.ts'
-import { TokenRejected } from '../src/errors.ts'
+import { GraphUnavailable, TokenRejected, type SyncError } from '../src/errors.ts'
 import { createBrowser } from './support/browser.ts'
 import { givenDatabase } from './support/database.ts'
 import { deadDatabase, entraOf, publicUrl, testGateway } from './support/gateway.ts'
@@ -46,13 +46,12 @@ function setUp(db = database.db, parts: Partial<Parameters<typeof testGateway>[0
   return { ...gateway, browser: createBrowser(gateway.app, publicUrl) }
 }
 
-/** A source whose groups Graph doesn't tell before these claims are met; so many times. */
-function setUpMembers(challenge: string, times: number) {
+/** A source for members, whose groups Graph doesn't tell for these reasons, one after the other; then it does. */
+function setUpMembers(...failures: (SyncError | undefined)[]) {
   const signUp = { policy: 'members' as const, groupIds: [randomUUID()] }
-  let left = times
   const checkGroups = async () => {
-    left -= 1
-    if (left >= 0) throw new TokenRejected('insufficient_claims', 'refused', { claims: challenge })
+    const failure = failures.shift()
+    if (failure) throw failure
     return signUp.groupIds
   }
   return setUp(database.db, { configs: [{ ...entra.source, signUp }], checkGroups })
@@ -215,11 +214,12 @@ test('claims that left no room for stored ones are met first, and the stored one
 
 describe('Graph’s claims, wanted before it tells of groups,', () => {
   const graphs = { polids: { value: 'g' } }
-  const challenge = JSON.stringify({ access_token: graphs })
+  const wants = (asked: object) =>
+    new TokenRejected('insufficient_claims', 'refused', { claims: JSON.stringify({ access_token: asked }) })
 
   test('are asked for together with those stored of the person, and stored is one sign-in', async () => {
     await store(true)
-    const { browser, logins } = setUpMembers(challenge, 1)
+    const { browser, logins } = setUpMembers(wants(graphs))
     const answer = await browser.open(`${loginPath}?return_to=/session`)
     expect(await answer.json()).toMatchObject({ signedIn: true })
     expect(claimsAsked(browser.visited)).toEqual([
@@ -232,7 +232,7 @@ describe('Graph’s claims, wanted before it tells of groups,', () => {
   test('leave stored ones that find no room beside them for a trip of their own', async () => {
     const [stored, long] = ['a', 'b'].map((name) => ({ [name]: { value: 'x'.repeat(600) } }))
     await store(true, person.oid, JSON.stringify({ access_token: stored }))
-    const { browser } = setUpMembers(JSON.stringify({ access_token: long }), 1)
+    const { browser } = setUpMembers(wants(long ?? {}))
     await browser.open(`${loginPath}?return_to=/session`)
     expect(claimsAsked(browser.visited)).toEqual(
       [{}, long, stored].map((asked) => ({ access_token: { ...capability, ...asked } })),
@@ -240,7 +240,7 @@ describe('Graph’s claims, wanted before it tells of groups,', () => {
   })
 
   test('are followed also where Entra wanted some at the code, and each once', async () => {
-    const { browser } = setUpMembers(challenge, 9)
+    const { browser } = setUpMembers(wants(graphs), wants(graphs))
     challengeAtCode(claims)
     const answer = await browser.open(loginPath)
     expect([answer.status, await answer.text()]).toEqual([403, expect.stringContaining('claims_unmet')])
@@ -252,7 +252,7 @@ describe('Graph’s claims, wanted before it tells of groups,', () => {
   })
 
   test('leave Entra’s own challenge at the code to be followed after them', async () => {
-    const { browser } = setUpMembers(challenge, 1)
+    const { browser } = setUpMembers(wants(graphs))
     const isSecondTrip = (next: URL) => next.searchParams.get('claims')?.includes('polids') !== true
     const away = await browser.open(`${loginPath}?return_to=/session`, isSecondTrip)
     challengeAtCode(claims)
@@ -261,5 +261,30 @@ describe('Graph’s claims, wanted before it tells of groups,', () => {
     expect(claimsAsked(browser.visited).at(-1)).toEqual({
       access_token: { ...capability, ...graphs, ...wanted },
     })
+  })
+
+  test.for([
+    [503, 'membership_unknown', [new GraphUnavailable('down')]],
+    [403, 'claims_unmet', [wants(graphs), wants(graphs)]],
+  ] as const)('or nothing (%i %s), end no session that there is', async ([status, reason, failures]) => {
+    await store(true)
+    const { browser } = setUpMembers(undefined, ...failures)
+    const answer = await browser.open(`${loginPath}?return_to=/session`)
+    const text = await answer.text()
+    expect([answer.status, text]).toEqual([status, expect.stringMatching(`still signed in[^]*${reason}`)])
+    expect(text).toContain('href="/session"')
+    expect(text).not.toContain('You are not signed in')
+    expect(await (await browser.open('/session')).json()).toMatchObject({ signedIn: true })
+  })
+
+  test('are another person’s to meet: whose session the browser has is not who is refused', async () => {
+    const { browser } = setUpMembers(undefined, new GraphUnavailable('down'))
+    await browser.open(loginPath)
+    entra.next.claims = { oid: randomUUID() }
+    const answer = await browser.open(loginPath)
+    expect([answer.status, await answer.text()]).toEqual([
+      503,
+      expect.stringContaining('You are not signed in'),
+    ])
   })
 })

@@ -3,11 +3,10 @@ import { databaseFailure } from '../database-failure.ts'
 import type { EntraSignIn } from './entra.ts'
 import { consentPage, unknownStatePage } from './failure-pages.ts'
 import { safeReturnTo } from './return-to.ts'
-import type { Session } from './session.ts'
 import { claimsWantedBy } from './sign-in-failure.ts'
 import type { SignInParts } from './sign-in-source.ts'
 import { callbackUrl, challenged, failed, findWantedClaims, sendToEntra } from './to-entra.ts'
-import { notLetIn, welcome } from './welcome.ts'
+import { notLetIn, sessionOf, welcome } from './welcome.ts'
 
 /**
  * The routes of the sources: `login/<slug>/` sends the browser to Entra, `callback/<slug>/` is where it comes back to, and
@@ -89,11 +88,6 @@ export function oauthSource(parts: SignInParts): Hono {
   })
 
   return app
-}
-
-/** A session that can't be read doesn't keep anybody from signing in anew. */
-async function sessionOf({ sessions }: SignInParts, c: Context): Promise<Session | undefined> {
-  return await sessions.read(c).catch(() => undefined)
 }
 
 /** 127.0.0.1 typed for localhost. Any other host may be how a proxy calls us. */

@@ -4,8 +4,9 @@ import { within } from '../within.ts'
 import type { Refused } from './admission.ts'
 import { mergeClaims } from './claims.ts'
 import type { EntraSignIn } from './entra.ts'
-import { notAdmittedPage, notStoredPage } from './failure-pages.ts'
+import { notAdmittedPage, notRefreshedPage, notStoredPage } from './failure-pages.ts'
 import type { PendingSignIn } from './oauth-state.ts'
+import type { Session } from './session.ts'
 import type { SignInParts, SignInSource } from './sign-in-source.ts'
 import { challenged, findWantedClaims, sendToEntra } from './to-entra.ts'
 
@@ -23,7 +24,8 @@ export async function welcome(
   const { slug } = source.config
   const refused = await source.refusalOf(person)
   const mayGoBack = refused?.claims !== undefined && !pending.challenged?.includes('graph')
-  if (refused && !mayGoBack) return await notAdmitted(parts, c, source, person, refused)
+  if (refused && !mayGoBack)
+    return await notAdmitted(parts, c, source, { person, returnTo: pending.returnTo }, refused)
   // Whoever came back may be another person than the one who was sent.
   const isAnswered = pending.again === 'sent' || pending.claimsOf === person.objectId
   const claims = isAnswered ? undefined : await findWantedClaims(parts, source, person)
@@ -52,18 +54,37 @@ async function notAdmitted(
   parts: SignInParts,
   c: Context,
   source: SignInSource,
-  person: EntraSignIn,
-  { reason, isUser }: Refused,
+  { person, returnTo }: { person: EntraSignIn; returnTo: string },
+  { reason, isUser, said }: Refused,
 ): Promise<Response> {
   const { slug } = source.config
-  parts.log.warn({ source: slug, error: reason, objectId: person.objectId }, 'sign-in not admitted')
+  const { objectId } = person
+  parts.log.warn({ source: slug, error: reason, objectId, ...said }, 'sign-in not admitted')
   if (reason === 'not_member') {
     // Proven to be in none of the groups by now: that counts for other browsers, and for what is stored.
     await parts.endSessionsOfPerson({ ...person, source: slug })
     if (isUser) await recordLogin(parts, source, person)
   }
   if (reason === 'membership_unknown') c.header('Retry-After', '30')
-  return c.html(await notAdmittedPage(slug, reason), reason === 'membership_unknown' ? 503 : 403)
+  // Nothing is proven where Graph didn't tell, so a session goes on.
+  const isStillIn = said !== undefined && (await isSignedIn(parts, c, slug, person))
+  const page = isStillIn ? notRefreshedPage(reason, returnTo) : notAdmittedPage(slug, reason)
+  return c.html(await page, reason === 'membership_unknown' ? 503 : 403)
+}
+
+async function isSignedIn(
+  parts: SignInParts,
+  c: Context,
+  slug: string,
+  { tenantId, objectId }: EntraSignIn,
+): Promise<boolean> {
+  const session = await sessionOf(parts, c)
+  return session?.source === slug && session.tenantId === tenantId && session.objectId === objectId
+}
+
+/** A session that can't be read doesn't keep anybody from signing in anew. */
+export async function sessionOf({ sessions }: SignInParts, c: Context): Promise<Session | undefined> {
+  return await sessions.read(c).catch(() => undefined)
 }
 
 /** Entra has let the person in, and we have nowhere to keep that. */
