@@ -4,7 +4,7 @@ import { registerSource } from '../db/sources.ts'
 import { composeProducer } from './compose-producer.ts'
 import type { Config } from './config.ts'
 import { databaseFailure, startUpFailure } from './database-failure.ts'
-import { ConfigInvalid, SyncError, toSyncError } from './errors.ts'
+import { ConfigInvalid, SyncError } from './errors.ts'
 import type { Log } from './log.ts'
 import type { LoginReported } from './login/signed-in-user.ts'
 import { createVault, type Vault } from './login/vault.ts'
@@ -128,9 +128,9 @@ function openTold(
   let writing = Promise.resolve()
   const source = openSource(config, {
     ...parts,
-    onStaleKeys: (error) =>
+    onStaleKeys: (code) =>
       log.warn(
-        { source: slug, code: toSyncError(error).code },
+        { source: slug, code },
         'the signing keys of Entra could not be read anew; the known ones are used',
       ),
     onCredential: {

@@ -6,6 +6,7 @@ import type { CheckGroups } from './login/admission.ts'
 import type { StandingOptions } from './login/credential-standing.ts'
 import { createAppCredentials, type AppCredentials } from './login/credentials.ts'
 import { createEntraClient, type EntraClient } from './login/entra.ts'
+import type { OnStale } from './login/key-set.ts'
 import { createExchangedTokens } from './login/exchanged-tokens.ts'
 import { createExchange } from './login/on-behalf-of.ts'
 import { createUserTokens } from './login/tokens.ts'
@@ -30,7 +31,7 @@ export function openSource(
     db: Database
     vault: Vault
     onCredential: StandingOptions
-    onStaleKeys?: (error: unknown) => void
+    onStaleKeys?: OnStale
   },
 ): OpenSource {
   const { db, vault } = parts

@@ -1,7 +1,7 @@
 import type { Context } from './context.ts'
 import { createGateway, listen } from './gateway.ts'
 import { refusalOf, settleInvitation } from './login/admission.ts'
-import type { SignInSource } from './login/oauth-source.ts'
+import type { SignInSource } from './login/sign-in-source.ts'
 import type { OpenSource } from './open-source.ts'
 import { syncQueueName } from './queue/catalogue.ts'
 import { createEnqueue } from './queue/enqueue.ts'
@@ -34,13 +34,13 @@ export async function serveGateway(
   return listening
 }
 
-function signInSourceOf({ db, loginSucceeded }: Context, source: OpenSource): SignInSource {
+function signInSourceOf({ db, loginSucceeded, log }: Context, source: OpenSource): SignInSource {
   const { config, entra, checkGroups } = source
   return {
     config,
     entra,
     loginSucceeded: async (user, options) => await loginSucceeded({ ...user, source: config.slug }, options),
-    refusalOf: async (person) => await refusalOf({ db, checkGroups }, config, person),
+    refusalOf: async (person) => await refusalOf({ db, checkGroups, log }, config, person),
     settle: async (person) => await settleInvitation(db, config, person),
   }
 }

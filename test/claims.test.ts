@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { refuse } from '../src/graph/answer.ts'
-import { claimsParameter, mergeClaims } from '../src/login/claims.ts'
+import { claimsParameter, fitTogether, mergeClaims } from '../src/login/claims.ts'
 
 const wanted = { access_token: { nbf: { essential: true, value: '1604106651' } } }
 const claims = JSON.stringify(wanted)
@@ -75,5 +75,22 @@ describe('claims asked of Entra', () => {
     for (const odd of ['', 'nonsense', '[]', '{"access_token":1}', `{"a":{"b":"${'x'.repeat(2000)}"}}`, null])
       expect(mergeClaims(odd, claims)).toBe(claims)
     expect(mergeClaims('nonsense')).toBeUndefined()
+  })
+
+  test('are those that were asked for last where all together are too long for an address', () => {
+    const long = (name: string, length = 600) =>
+      JSON.stringify({ access_token: { [name]: { value: 'x'.repeat(length) } } })
+    const [a, b] = [long('a'), long('b')]
+    expect([fitTogether(a, claims), fitTogether(a, b)]).toEqual([true, false])
+    expect(mergeClaims(a, b)).toBe(b)
+    expect(mergeClaims(claims, a, b)).toBe(b)
+    expect(mergeClaims(a, claims, '{"access_token":{"acrs":null}}')).toContain('nbf')
+    expect(JSON.parse(claimsParameter(mergeClaims(a, b)))).toEqual({
+      access_token: { ...capability, b: { value: 'x'.repeat(600) } },
+    })
+    const longest = long('a', 1024 - long('a', 0).length)
+    expect(JSON.parse(claimsParameter(mergeClaims(longest)))).toMatchObject({
+      access_token: { ...capability, a: {} },
+    })
   })
 })

@@ -9,7 +9,7 @@ let first: TestKey
 let second: TestKey
 let asked: number
 let now: number
-let stale: number
+let stale: string[]
 let keys: KeySet
 
 beforeAll(async () => {
@@ -21,8 +21,8 @@ beforeEach(() => {
   server.publish(first.jwk)
   asked = server.asked()
   now = Date.now()
-  stale = 0
-  keys = createKeySet(server.url, { now: () => now, onStale: () => (stale += 1) })
+  stale = []
+  keys = createKeySet(server.url, { now: () => now, onStale: (code) => stale.push(code) })
 })
 afterEach(() => server.fail(undefined))
 
@@ -102,16 +102,40 @@ describe('the keys of an authority', () => {
     server.fail(500)
     now += day
     for (let use = 0; use < 5; use += 1) expect(await codeOf(token)).toBe('accepted')
-    expect([reads(), stale]).toEqual([2, 1])
+    expect([reads(), stale]).toEqual([2, ['ERR_JOSE_GENERIC']])
     now += 60_000
     expect(await codeOf(token)).toBe('accepted')
-    expect([reads(), stale]).toEqual([3, 2])
+    expect([reads(), stale.length]).toEqual([3, 2])
     now += day - 60_001
     expect(await codeOf(token)).toBe('accepted')
     now += 1
     expect(await codeOf(token)).toBe('ERR_JOSE_GENERIC')
     server.fail(undefined)
     expect(await codeOf(token)).toBe('accepted')
+  })
+
+  test('that cannot be read anew are told of once, however many wait for them', async () => {
+    const token = await tokenOf(first)
+    await verify(token)
+    server.fail(500)
+    now += day
+    const release = server.hold()
+    const waiting = Array.from({ length: 5 }, () => codeOf(token))
+    release()
+    expect(new Set(await Promise.all(waiting))).toEqual(new Set(['accepted']))
+    expect([reads(), stale]).toEqual([2, ['ERR_JOSE_GENERIC']])
+  })
+
+  test('that nobody answers for are told of by the code of the network', async () => {
+    const gone = await startKeyServer()
+    gone.publish(first.jwk)
+    keys = createKeySet(gone.url, { now: () => now, onStale: (code) => stale.push(code) })
+    const token = await tokenOf(first)
+    await verify(token)
+    await gone.close()
+    now += day
+    expect(await codeOf(token)).toBe('accepted')
+    expect(stale).toEqual([expect.stringMatching(/^(ECONNREFUSED|ECONNRESET|UND_ERR_SOCKET)$/)])
   })
 
   test('that cannot be read are asked for again by the next token', async () => {

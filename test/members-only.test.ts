@@ -102,6 +102,42 @@ describe('a source that takes only members of certain groups', () => {
     expect(world.logged.join()).toContain('membership_forbidden')
   })
 
+  const failure = {
+    body: { error: { code: 'SomeCode', message: 'not for the log' } },
+    headers: { 'request-id': 'r-1' },
+  }
+
+  test.for([
+    ['a token refused', { ...failure, status: 401 }, /"token_rejected".* SomeCode.*"requestId":"r-1"/],
+    ['a request refused', { ...failure, status: 400 }, /"unexpected_response".* SomeCode.*"requestId":"r-1"/],
+    ['an answer of another shape', { rewrite: () => ({ value: 'all' }) }, /"unexpected_response"/],
+  ] as const)(
+    'leads from %s by Graph to the administrator, and logs what it said',
+    async ([, fault, said]) => {
+      const { world, signIn } = await given(environment)
+      world.simulator.faults.next({ on: { path: /checkMemberGroups/ }, ...fault })
+      const answer = await signIn(addUser(world).userPrincipalName)
+      expect([answer.status, answer.headers.get('retry-after')]).toEqual([403, null])
+      expect(await answer.text()).toMatch(/Tell your administrator[^]*membership_failed/)
+      const logged = world.logged.filter((line) => line.includes('membership_failed'))
+      expect(logged).toEqual([expect.stringMatching(said)])
+      expect(logged.join()).not.toContain('not for the log')
+    },
+  )
+
+  test('goes by the last read where a permission is missing too, and logs that it is', async () => {
+    const { world, signIn } = await given(environment)
+    const { tenant, faults } = world.simulator
+    const ada = addUser(world)
+    tenant.addGroup({ id: groupId, displayName: 'May sign in', kind: 'security' })
+    tenant.addMember(groupId, ada.id)
+    await world.startWorkers()
+    expect(await login(ada.id)).toMatchObject({ outcome: 'applied' })
+    faults.next({ on: { path: /checkMemberGroups/ }, status: 403, headers: { 'request-id': 'r-2' } })
+    expect(await (await signIn(ada.userPrincipalName)).json()).toMatchObject({ signedIn: true })
+    expect(world.logged.join()).toMatch(/membership_forbidden.*"requestId":"r-2"/)
+  })
+
   test('goes by the last read while Graph does not answer, and asks others to wait', async () => {
     const { world, signIn } = await given(environment)
     const { tenant, faults } = world.simulator

@@ -205,9 +205,10 @@ test('where several tenants give out names, an invitation by name invites nobody
     userPrincipalName: 'ada@contoso.example',
   }
   const source = { slug: 'partners', signUp: { policy: 'invited' } } as const
+  const log = createLog('silent')
   const tokens = { accessToken: '', expiresAt: '', refreshToken: undefined, scopes: [] }
   const admit = async (tenant: SourceConfig['tenant']) =>
-    await refusalOf({ db, checkGroups: async () => [] }, { ...source, tenant }, { ...person, tokens })
+    await refusalOf({ db, checkGroups: async () => [], log }, { ...source, tenant }, { ...person, tokens })
   await insertInvitation(db, 'partners', { userPrincipalName: person.userPrincipalName })
   expect(await admit({ kind: 'single', id: person.tenantId })).toBeUndefined()
   const several = { kind: 'organizations', allowed: 'any' } as const

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { beforeEach, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { findTokens, refuseTokens } from '../db/delegated-tokens.ts'
 import { insertLoginEvent } from '../db/login-events.ts'
+import { GraphUnavailable, TokenRejected, type SyncError } from '../src/errors.ts'
 import { createBrowser } from './support/browser.ts'
 import { givenDatabase } from './support/database.ts'
 import { deadDatabase, entraOf, publicUrl, testGateway } from './support/gateway.ts'
@@ -40,9 +41,26 @@ async function store(refused: boolean, objectId = person.oid, told = claims) {
 
 beforeEach(() => store(false))
 
-function setUp(db = database.db) {
-  const gateway = testGateway({ db, configs: [entra.source] })
+function setUp(db = database.db, parts: Partial<Parameters<typeof testGateway>[0]> = {}) {
+  const gateway = testGateway({ db, configs: [entra.source], ...parts })
   return { ...gateway, browser: createBrowser(gateway.app, publicUrl) }
+}
+
+/** A source for members, whose groups Graph doesn't tell for these reasons, one after the other; then it does. */
+function setUpMembers(...failures: (SyncError | undefined)[]) {
+  const signUp = { policy: 'members' as const, groupIds: [randomUUID()] }
+  const checkGroups = async () => {
+    const failure = failures.shift()
+    if (failure) throw failure
+    return signUp.groupIds
+  }
+  return setUp(database.db, { configs: [{ ...entra.source, signUp }], checkGroups })
+}
+
+/** What Entra wants once it sees the next code. */
+function challengeAtCode(told: string): void {
+  const body = JSON.stringify({ error: 'interaction_required', claims: told })
+  entra.next.tokenError = { status: 400, body, once: true }
 }
 
 const claimsAsked = (addresses: readonly string[]) =>
@@ -170,4 +188,103 @@ test('what Entra wants once it sees the code is asked for too, with what was ask
     403,
     expect.stringContaining('You are still signed in'),
   ])
+})
+
+test('who is about to choose another account is not asked for the claims of the one before', async () => {
+  const { browser } = setUp()
+  await browser.open(loginPath)
+  await store(true)
+  const away = await browser.fetchOnce(`${loginPath}?prompt=select_account`)
+  expect(claimsAsked([away.headers.get('location') ?? ''])).toEqual([{ access_token: capability }])
+})
+
+test('claims that left no room for stored ones are met first, and the stored ones after them', async () => {
+  const [first, second] = ['a', 'b'].map((name) => ({ [name]: { value: 'x'.repeat(600) } }))
+  const { browser } = setUp()
+  await browser.open(loginPath)
+  await store(true, person.oid, JSON.stringify({ access_token: first }))
+  challengeAtCode(JSON.stringify({ access_token: second }))
+  const before = browser.visited.length
+  const answer = await browser.open(`${loginPath}?return_to=/session`)
+  expect(await answer.json()).toMatchObject({ signedIn: true })
+  expect(claimsAsked(browser.visited.slice(before))).toEqual(
+    [first, second, first].map((asked) => ({ access_token: { ...capability, ...asked } })),
+  )
+})
+
+describe('Graph’s claims, wanted before it tells of groups,', () => {
+  const graphs = { polids: { value: 'g' } }
+  const wants = (asked: object) =>
+    new TokenRejected('insufficient_claims', 'refused', { claims: JSON.stringify({ access_token: asked }) })
+
+  test('are asked for together with those stored of the person, and stored is one sign-in', async () => {
+    await store(true)
+    const { browser, logins } = setUpMembers(wants(graphs))
+    const answer = await browser.open(`${loginPath}?return_to=/session`)
+    expect(await answer.json()).toMatchObject({ signedIn: true })
+    expect(claimsAsked(browser.visited)).toEqual([
+      { access_token: capability },
+      { access_token: { ...capability, ...wanted, ...graphs } },
+    ])
+    expect(logins).toHaveLength(1)
+  })
+
+  test('leave stored ones that find no room beside them for a trip of their own', async () => {
+    const [stored, long] = ['a', 'b'].map((name) => ({ [name]: { value: 'x'.repeat(600) } }))
+    await store(true, person.oid, JSON.stringify({ access_token: stored }))
+    const { browser } = setUpMembers(wants(long ?? {}))
+    await browser.open(`${loginPath}?return_to=/session`)
+    expect(claimsAsked(browser.visited)).toEqual(
+      [{}, long, stored].map((asked) => ({ access_token: { ...capability, ...asked } })),
+    )
+  })
+
+  test('are followed also where Entra wanted some at the code, and each once', async () => {
+    const { browser } = setUpMembers(wants(graphs), wants(graphs))
+    challengeAtCode(claims)
+    const answer = await browser.open(loginPath)
+    expect([answer.status, await answer.text()]).toEqual([403, expect.stringContaining('claims_unmet')])
+    expect(claimsAsked(browser.visited)).toEqual([
+      { access_token: capability },
+      { access_token: { ...capability, ...wanted } },
+      { access_token: { ...capability, ...wanted, ...graphs } },
+    ])
+  })
+
+  test('leave Entra’s own challenge at the code to be followed after them', async () => {
+    const { browser } = setUpMembers(wants(graphs))
+    const isSecondTrip = (next: URL) => next.searchParams.get('claims')?.includes('polids') !== true
+    const away = await browser.open(`${loginPath}?return_to=/session`, isSecondTrip)
+    challengeAtCode(claims)
+    const answer = await browser.open(away.headers.get('location') ?? '')
+    expect(await answer.json()).toMatchObject({ signedIn: true })
+    expect(claimsAsked(browser.visited).at(-1)).toEqual({
+      access_token: { ...capability, ...graphs, ...wanted },
+    })
+  })
+
+  test.for([
+    [503, 'membership_unknown', [new GraphUnavailable('down')]],
+    [403, 'claims_unmet', [wants(graphs), wants(graphs)]],
+  ] as const)('or nothing (%i %s), end no session that there is', async ([status, reason, failures]) => {
+    await store(true)
+    const { browser } = setUpMembers(undefined, ...failures)
+    const answer = await browser.open(`${loginPath}?return_to=/session`)
+    const text = await answer.text()
+    expect([answer.status, text]).toEqual([status, expect.stringMatching(`still signed in[^]*${reason}`)])
+    expect(text).toContain('href="/session"')
+    expect(text).not.toContain('You are not signed in')
+    expect(await (await browser.open('/session')).json()).toMatchObject({ signedIn: true })
+  })
+
+  test('are another person’s to meet: whose session the browser has is not who is refused', async () => {
+    const { browser } = setUpMembers(undefined, new GraphUnavailable('down'))
+    await browser.open(loginPath)
+    entra.next.claims = { oid: randomUUID() }
+    const answer = await browser.open(loginPath)
+    expect([answer.status, await answer.text()]).toEqual([
+      503,
+      expect.stringContaining('You are not signed in'),
+    ])
+  })
 })

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { givenDatabase } from './support/database.ts'
-import { newKey, publicUrl, testGateway, testSource, testTenantId } from './support/gateway.ts'
+import { newKey, testGateway, testSource, testTenantId } from './support/gateway.ts'
 import { newPerson, startSession, storePerson, type Person } from './support/sessions.ts'
 
 const key = newKey('current')
@@ -201,52 +201,4 @@ test('GET /session gives the profile, the groups by name and how fresh they are'
     [null, 'entra'],
   ])
   expect(body.groups[0]).toMatchObject({ id: expect.any(String), objectId: both })
-})
-
-describe('"Sync now"', () => {
-  const press = async (gateway: ReturnType<typeof setUp>, cookie: string) =>
-    await gateway.app.request('/sync-now', { method: 'POST', headers: { cookie, origin: publicUrl } })
-
-  test('has the person read anew, once a minute, and the page says that it was asked for', async () => {
-    const person = newPerson()
-    const id = await storePerson(database.db, person)
-    const gateway = setUp()
-    const cookie = await cookieFor(person)
-    const first = await press(gateway, cookie)
-    expect([first.status, first.headers.get('location')]).toEqual([303, '/'])
-    const second = await press(gateway, cookie)
-    expect([second.status, second.headers.get('retry-after')]).toEqual([429, '60'])
-    expect((await press(gateway, await cookieFor(person))).status).toBe(429)
-    expect(gateway.synced).toEqual([id])
-    expect(await show(person)).toMatch(/A sync was asked for at 20[^]*Reload/)
-    await database.db.$client`update users set sync_asked_at = now() - interval '11 minutes' where id = ${id}`
-    expect(await show(person)).not.toMatch(/A sync was asked for/)
-    await database.db.$client`update users set sync_asked_at = now() - interval '61 seconds' where id = ${id}`
-    expect((await press(gateway, cookie)).status).toBe(303)
-    expect(gateway.synced).toEqual([id, id])
-  })
-
-  test('is one person’s own: another may ask in the same minute', async () => {
-    const gateway = setUp()
-    for (const person of [newPerson(), newPerson()])
-      expect((await press(gateway, await cookieFor(person))).status).toBe(303)
-    expect(gateway.synced).toHaveLength(2)
-  })
-
-  test('asks for nothing without a session, or where the source has no group sync', async () => {
-    const off = setUp({ configs: [{ ...testSource, groupSync: false }] })
-    expect((await press(off, await cookieFor(newPerson()))).headers.get('location')).toBe('/')
-    expect((await press(off, '')).headers.get('location')).toBe('/')
-    expect(off.synced).toEqual([])
-  })
-
-  test('says so where the queue does not take it, and may be asked for again at once', async () => {
-    let taken = false
-    const gateway = setUp({ syncNow: async () => taken })
-    const cookie = await cookieFor(newPerson())
-    expect((await press(gateway, cookie)).status).toBe(503)
-    taken = true
-    expect((await press(gateway, cookie)).status).toBe(303)
-    expect((await press(gateway, cookie)).status).toBe(429)
-  })
 })

@@ -146,9 +146,9 @@ describe('errors of Entra', () => {
 
   test('that pass are answered 503, and the next sign-in works', async () => {
     const { browser } = setUp()
-    entra.next.discoveryStatus = 500
+    entra.next.discoveryError = { status: 500, body: '{}' }
     expect((await browser.open(loginPath)).status).toBe(503)
-    entra.next.discoveryStatus = 200
+    entra.next.discoveryError = undefined
     entra.next.tokenError = { status: 500, body: '{}' }
     expect((await browser.open(loginPath)).status).toBe(503)
     for (const [status, told] of [

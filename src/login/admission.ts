@@ -1,6 +1,7 @@
+import type { Logger } from 'pino'
 import type { Database } from '../../db/client.ts'
 import { findStanding, useInvitation } from '../../db/admissions.ts'
-import { AccessDenied, TokenRejected } from '../errors.ts'
+import { AccessDenied, TokenRejected, toSyncError, type ErrorCode } from '../errors.ts'
 import type { SourceConfig } from '../source-config.ts'
 import type { EntraSignIn } from './entra.ts'
 
@@ -13,6 +14,8 @@ export type AdmissionRefusal =
   | 'membership_unknown'
   /** The app may not ask Graph: a permission is missing. */
   | 'membership_forbidden'
+  /** Graph's answer is of no use, and won't be in a minute. */
+  | 'membership_failed'
   /** Graph tells nothing before a policy's claims are met. */
   | 'claims_unmet'
 
@@ -22,7 +25,11 @@ export type Refused = {
   claims?: string | undefined
   /** An earlier sign-in has stored the person. */
   isUser: boolean
+  /** Where Graph didn't tell: what it said instead, for the log. */
+  said?: GraphFailure
 }
+
+type GraphFailure = { code: ErrorCode; graph: string; requestId: string | undefined }
 
 /** Which of these groups the owner of a token is in, by object id. */
 export type CheckGroups = (
@@ -36,7 +43,7 @@ export type CheckGroups = (
  * asked only where the policy names groups; where it doesn't answer, what the last read has shown counts.
  */
 export async function refusalOf(
-  { db, checkGroups }: { db: Database; checkGroups: CheckGroups },
+  { db, checkGroups, log }: { db: Database; checkGroups: CheckGroups; log: Pick<Logger, 'warn'> },
   source: Pick<SourceConfig, 'slug' | 'signUp' | 'tenant'>,
   person: Pick<EntraSignIn, 'tenantId' | 'objectId' | 'userPrincipalName' | 'tokens'>,
 ): Promise<Refused | undefined> {
@@ -52,16 +59,28 @@ export async function refusalOf(
     const found = await checkGroups(person.tokens.accessToken, person.tenantId, groupIds)
     return found.length > 0 ? undefined : { reason: 'not_member', isUser }
   } catch (error) {
-    return standing.member ? undefined : { ...untold(error), isUser }
+    const { reason, said, claims } = untold(error)
+    if (!standing.member) return { reason, said, claims, isUser }
+    const { objectId } = person
+    log.warn({ source: slug, error: reason, objectId, ...said }, 'let in by the last read')
+    return undefined
   }
 }
 
 /** Why Graph didn't tell who is in the groups. */
-function untold(error: unknown): Pick<Refused, 'reason' | 'claims'> {
-  if (error instanceof AccessDenied) return { reason: 'membership_forbidden' }
+function untold(error: unknown): Pick<Refused, 'reason' | 'claims'> & { said: GraphFailure } {
+  const { code, message, requestId } = toSyncError(error)
+  const said = { code, graph: message, requestId }
+  if (error instanceof AccessDenied) return { reason: 'membership_forbidden', said }
   if (error instanceof TokenRejected && error.claims !== undefined)
-    return { reason: 'claims_unmet', claims: error.claims }
-  return { reason: 'membership_unknown' }
+    return { reason: 'claims_unmet', claims: error.claims, said }
+  return { reason: isPassing(error, code) ? 'membership_unknown' : 'membership_failed', said }
+}
+
+/** Whoever asks again in a minute may hear more. */
+function isPassing(error: unknown, code: ErrorCode): boolean {
+  if (error instanceof DOMException) return error.name === 'TimeoutError' || error.name === 'AbortError'
+  return code === 'graph_unavailable' || code === 'throttled'
 }
 
 /**

@@ -12,13 +12,29 @@ const capability = '{"access_token":{"xms_cc":{"values":["cp1"]}}}'
 /** Longer ones would not fit into an address. */
 const maxLength = 1024
 
+type Texts = readonly (string | null | undefined)[]
+
 /** The value of the parameter `claims`: our capability, and what a challenge has asked for. */
 export function claimsParameter(challenge?: string | null): string {
-  return mergeClaims(capability, challenge) ?? capability
+  return merge([capability, challenge]) ?? capability
 }
 
-/** Both requests in one; where they differ about a claim the later one holds. What isn't a claims request is left out. */
-export function mergeClaims(...texts: readonly (string | null | undefined)[]): string | undefined {
+/**
+ * All requests in one; where they differ about a claim the later one holds. What isn't a claims request is left out, and
+ * so are the oldest where all together are too long: what was asked for last is what stands in the way now.
+ */
+export function mergeClaims(...texts: Texts): string | undefined {
+  if (fitTogether(...texts)) return merge(texts)
+  const [, ...later] = texts
+  return mergeClaims(...later)
+}
+
+/** Whether {@link mergeClaims} leaves none of these out for its length. */
+export function fitTogether(...texts: Texts): boolean {
+  return (merge(texts)?.length ?? 0) <= maxLength
+}
+
+function merge(texts: Texts): string | undefined {
   const merged = new Map<string, Record<string, unknown>>()
   for (const text of texts) {
     for (const [token, wanted] of Object.entries(parse(text) ?? {}))

@@ -7,7 +7,7 @@ import type { AppCredentials } from './credentials.ts'
 import { createEndpoints, type EntraEndpoints } from './entra-endpoints.ts'
 import { fetchFromEntra } from './entra-fetch.ts'
 import { verifyIdToken } from './id-token.ts'
-import { createKeySet, type KeySet } from './key-set.ts'
+import { createKeySet, type KeySet, type OnStale } from './key-set.ts'
 import type { PendingSignIn } from './oauth-state.ts'
 import { renewTokens } from './renew.ts'
 import type { RenewedTokenSet } from './tokens.ts'
@@ -40,7 +40,7 @@ export type EntraClient = {
 export function createEntraClient(
   source: SourceConfig,
   credentials: AppCredentials,
-  onStaleKeys?: (error: unknown) => void,
+  onStaleKeys?: OnStale,
 ): EntraClient {
   const endpointsOf = createEndpoints(source.authorityHost, source.clientId)
   const signInEndpoints = async () => await endpointsOf(tenantSegment(source))

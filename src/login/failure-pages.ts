@@ -29,15 +29,22 @@ export function refusedPage(slug: string, failure: SignInFailure): Html {
 
 /** The session is as it was: only what Entra wanted more is missing. */
 export function unsatisfiedPage(failure: SignInFailure, returnTo: string): Html {
+  const advice = failure.temporary
+    ? 'Entra ID can’t be reached right now: try again in a minute.'
+    : 'Entra ID wants more of you before it shows your groups, such as a second factor or a managed device, and did not get it. Ask your administrator if you don’t know what.'
+  return stillSignedInPage(advice, returnTo, factsOf(failure))
+}
+
+function stillSignedInPage(
+  advice: string,
+  returnTo: string,
+  facts: readonly (readonly [name: string, value: string | undefined])[],
+): Html {
   return problemPage({
     title: 'Your groups can’t be refreshed yet',
-    advice: `You are still signed in, with the groups as they were. ${
-      failure.temporary
-        ? 'Entra ID can’t be reached right now: try again in a minute.'
-        : 'Entra ID wants more of you before it shows your groups, such as a second factor or a managed device, and did not get it. Ask your administrator if you don’t know what.'
-    }`,
+    advice: `You are still signed in, with the groups as they were. ${advice}`,
     action: { href: returnTo, text: 'Go on' },
-    facts: factsOf(failure),
+    facts,
   })
 }
 
@@ -58,6 +65,8 @@ const admissionAdvice: Record<AdmissionRefusal, string> = {
     'Whether you may use this application can’t be checked right now. Try again in a minute.',
   membership_forbidden:
     'This application may not ask Microsoft Graph which groups you are in. Ask your administrator to grant it the permission GroupMember.Read.All.',
+  membership_failed:
+    'Microsoft Graph’s answer about your groups can’t be used, and signing in again will not help. Tell your administrator.',
   claims_unmet:
     'Your organisation wants more of you before it tells which groups you are in, such as a second factor or a managed device, and did not get it. Ask your administrator if you don’t know what.',
 }
@@ -72,6 +81,11 @@ export function notAdmittedPage(slug: string, refusal: AdmissionRefusal): Html {
     action: otherAccountFor.includes(refusal) ? loginAsOther(slug) : loginAgain(slug),
     facts: [['Error', refusal]],
   })
+}
+
+/** The same of somebody who has a session that this doesn't end. */
+export function notRefreshedPage(refusal: AdmissionRefusal, returnTo: string): Html {
+  return stillSignedInPage(admissionAdvice[refusal], returnTo, [['Error', refusal]])
 }
 
 export function notStoredPage(slug: string): Html {

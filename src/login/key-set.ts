@@ -1,4 +1,5 @@
 import { createRemoteJWKSet, errors, type FlattenedJWSInput, type JWSHeaderParameters } from 'jose'
+import { codeOf } from '../database-failure.ts'
 
 type SigningKey = Awaited<ReturnType<ReturnType<typeof createRemoteJWKSet>>>
 
@@ -25,9 +26,11 @@ const askAgainAfterMs = 60_000
  */
 const trustedForMs = 48 * 3_600_000
 
+export type OnStale = (code: string) => void
+
 export type KeySetOptions = {
-  /** Once for each failed try, while the known keys go on being trusted. */
-  onStale?: ((error: unknown) => void) | undefined
+  /** Once for each failed try, while the known keys go on being trusted; with a code of jose or the network, or a name. */
+  onStale?: OnStale | undefined
   now?: () => number
 }
 
@@ -48,6 +51,8 @@ export function createKeySet(url: URL, { onStale, now = Date.now }: KeySetOption
   /** After 24 hours. */
   let triedAt = Number.NEGATIVE_INFINITY
   let reading: Promise<void> | undefined
+  /** The same after 24 hours, for all who wait for it: it never rejects. */
+  let rereading: Promise<void> | undefined
   const read = async () => {
     const beganAt = now()
     reading ??= remote
@@ -60,9 +65,14 @@ export function createKeySet(url: URL, { onStale, now = Date.now }: KeySetOption
     const age = now() - readAt
     if (age < rereadAfterMs) return
     if (age >= trustedForMs) return await read()
-    if (!reading && now() - triedAt < askAgainAfterMs) return
-    triedAt = now()
-    await read().catch((error: unknown) => onStale?.(error))
+    if (!rereading) {
+      if (!reading && now() - triedAt < askAgainAfterMs) return
+      triedAt = now()
+      rereading = read()
+        .catch((error: unknown) => onStale?.(nameOf(error)))
+        .finally(() => (rereading = undefined))
+    }
+    await rereading
   }
   const readForUnknown = async (error: unknown) => {
     if (reading) return await reading
@@ -95,4 +105,10 @@ export function createKeySet(url: URL, { onStale, now = Date.now }: KeySetOption
       return typeof issuer === 'string' ? issuer : undefined
     },
   }
+}
+
+/** fetch keeps the code with the cause; what ends it early has a name and no code. */
+function nameOf(error: unknown): string {
+  const code = codeOf(error)
+  return code === 'unknown' && error instanceof Error ? error.name : code
 }

@@ -20,11 +20,14 @@ const pendingSignIn = z.object({
   claimsOf: z.string().optional(),
   /** That person has signed in already, and goes for the claims only: `asked` to, or sent by us right after. */
   again: z.enum(['asked', 'sent']).optional(),
-  /** Entra, or Graph, has wanted more during this sign-in, and these claims have it in them: once is enough. */
-  challenged: z.boolean().optional(),
+  /** Who has wanted more during this sign-in: once is enough for each. */
+  challenged: z.array(z.enum(['entra', 'graph'])).optional(),
   /** Entra is to ask which account, whoever is signed in there. */
   otherAccount: z.boolean().optional(),
 })
+
+/** Entra wants more once it sees the code, Graph once it is asked about groups. */
+export type Challenger = NonNullable<PendingSignIn['challenged']>[number]
 
 /** A sign-in that has gone to Entra and not come back. */
 export type PendingSignIn = z.output<typeof pendingSignIn>

@@ -60,9 +60,10 @@ function kindOf(error: unknown): Error | undefined {
   return Object.assign(kind, code === undefined ? {} : { code })
 }
 
-async function bodyOf(response: Response): Promise<unknown> {
+/** JSON of an answer that others may read as well; undefined where it isn't any, or was read already. */
+export async function bodyOf(response: Response): Promise<unknown> {
   try {
-    return response.bodyUsed ? undefined : await response.json()
+    return response.bodyUsed ? undefined : await response.clone().json()
   } catch {
     return undefined
   }
@@ -87,8 +88,13 @@ export function tokenFailure(status: number, retryAfter: string | null, answer: 
   )
 }
 
+<<<<<<< HEAD
 /** openid-client keeps the answer on the error where it was an error of OAuth or a challenge, else as the innermost cause. */
 function responseOf(error: unknown): Response | undefined {
+=======
+/** openid-client keeps the answer on the error where it was an error of OAuth, else as the innermost cause. */
+export function responseOf(error: unknown): Response | undefined {
+>>>>>>> signin2
   if (error instanceof client.ResponseBodyError) return error.response
   if (error instanceof client.WWWAuthenticateChallengeError) return error.response
   if (error instanceof Response) return error

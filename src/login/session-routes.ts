@@ -6,7 +6,7 @@ import { askForSync, findSessionView, withdrawSyncAsk, type SessionView } from '
 import { findTokenState } from '../../db/token-states.ts'
 import { databaseFailure } from '../database-failure.ts'
 import { syncsGroups } from '../source-config.ts'
-import type { SignInSource } from './oauth-source.ts'
+import type { SignInSource } from './sign-in-source.ts'
 import { problemPage } from '../page.ts'
 import type { Session, Sessions } from './session.ts'
 import { signedInPage, signedOutPage } from './sign-in-page.ts'
@@ -75,11 +75,9 @@ export function sessionRoutes(parts: SessionRouteParts): Hono {
     if (!session) return c.redirect('/', 303)
     const source = sources.get(session.source)
     if (!source || !syncsGroups(source.config)) return c.redirect('/', 303)
-    const askedAt = await askForSync(parts.db, session.userId, syncEverySeconds)
-    if (askedAt === undefined) return await tooOften(c)
-    if (await parts.syncNow(session)) return c.redirect('/', 303)
-    await withdrawSyncAsk(parts.db, session.userId, askedAt)
-    return await unreachable(c)
+    const asked = await askFor(parts, session)
+    if (asked === 'unreachable') return await unreachable(c)
+    return asked === 'too_often' ? await tooOften(c) : c.redirect('/', 303)
   })
 
   return app
@@ -90,6 +88,23 @@ async function readSession(
   c: Context,
 ): Promise<Session | 'unreachable' | undefined> {
   return await sessions.read(c).catch((error: unknown) => notRead(log, error))
+}
+
+/** Where the queue doesn't take it, it costs the person nothing. */
+async function askFor(
+  { db, syncNow, log }: SessionRouteParts,
+  session: Session,
+): Promise<'asked' | 'too_often' | 'unreachable'> {
+  try {
+    const askedAt = await askForSync(db, session.userId, syncEverySeconds)
+    if (askedAt === undefined) return 'too_often'
+    if (await syncNow(session)) return 'asked'
+    await withdrawSyncAsk(db, session.userId, askedAt)
+    return 'unreachable'
+  } catch (error) {
+    log.error({ code: databaseFailure(error).code }, 'sync not asked for')
+    return 'unreachable'
+  }
 }
 
 async function readView(

@@ -1,8 +1,9 @@
 import { AuthorizationResponseError, ClientError, ResponseBodyError } from 'openid-client'
-import { AccessDenied, TokenRejected, toSyncError } from '../errors.ts'
+import { AccessDenied, SyncError, Throttled, TokenRejected, toSyncError } from '../errors.ts'
+import { retryAfterMs } from '../retry-after.ts'
 import { mergeClaims } from './claims.ts'
 import { classifyEntraError, type EntraErrorClass } from './entra-error.ts'
-import { tokenErrorBody } from './renew.ts'
+import { bodyOf, responseOf, tokenErrorBody } from './renew.ts'
 
 /** What may be shown and logged of a sign-in that failed: no code, no state, no token, no free text of an answer. */
 export type SignInFailure = {
@@ -13,16 +14,22 @@ export type SignInFailure = {
   correlationId: string | undefined
   /** Entra can't be reached or is unwell: trying again later helps. */
   temporary: boolean
+  /** How much later, where it is temporary: what Entra has said, or half a minute. */
+  retryAfterSeconds: number | undefined
   /** With another account it may go better. */
   otherAccount: boolean
   advice: string
 }
+
+/** Milliseconds until another try, where Entra names none. */
+const pauseMs = 30_000
 
 const guid = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/i
 const temporaryErrors = new Set([
   'temporarily_unavailable',
   'server_error',
   'OAUTH_TIMEOUT',
+  'OAUTH_PARSE_ERROR',
   'OAUTH_RESPONSE_IS_NOT_CONFORM',
   'OAUTH_RESPONSE_IS_NOT_JSON',
   'ERR_JWKS_TIMEOUT',
@@ -34,8 +41,8 @@ const temporaryErrors = new Set([
 ])
 
 /** Reads any error of the sign-in flow down to what is fit to be seen. */
-export function describeSignInFailure(thrown: unknown): SignInFailure {
-  const told = read(thrown)
+export async function describeSignInFailure(thrown: unknown): Promise<SignInFailure> {
+  const told = await read(thrown)
   const error = /^\w{1,64}$/.test(told.error) ? told.error : 'unknown_error'
   const temporary = temporaryErrors.has(error) || isUnwell(told)
   return {
@@ -43,6 +50,7 @@ export function describeSignInFailure(thrown: unknown): SignInFailure {
     aadsts: told.aadsts,
     correlationId: told.correlationId,
     temporary,
+    retryAfterSeconds: temporary ? Math.ceil((told.retryAfterMs ?? pauseMs) / 1000) : undefined,
     otherAccount: error === 'id_token_tenant' || otherAccountCodes.has(told.aadsts ?? ''),
     advice: temporary ? advice.temporary : adviceFor(error, told),
   }
@@ -73,30 +81,48 @@ type Told = {
   correlationId?: string | undefined
   suberror?: string
   status?: number
+  retryAfterMs?: number | undefined
   /** It is Entra that refuses, and not we. */
   byEntra?: true
 }
 
-function read(thrown: unknown): Told {
+async function read(thrown: unknown): Promise<Told> {
   if (thrown instanceof AuthorizationResponseError) {
     const { error, error_description: description = '' } = thrown
     return { error, ...readDescription(description), byEntra: true }
   }
-  if (thrown instanceof ResponseBodyError) {
-    const body = tokenErrorBody.safeParse(thrown.cause).data
-    const [code] = body?.error_codes ?? []
-    const described = readDescription(thrown.error_description ?? '')
-    return {
-      error: thrown.error,
-      aadsts: code === undefined ? described.aadsts : `AADSTS${code}`,
-      correlationId: guid.exec(body?.correlation_id ?? '')?.[0] ?? described.correlationId,
-      suberror: body?.suberror ?? '',
-      status: thrown.status,
-      byEntra: true,
-    }
+  const response = responseOf(thrown)
+  if (response !== undefined && !response.ok) return await readAnswer(thrown, response)
+  const ours = syncErrorOf(thrown)
+  if (ours === undefined) return { error: codeOf(thrown) }
+  return {
+    error: ours instanceof TokenRejected || ours instanceof AccessDenied ? ours.reason : ours.code,
+    correlationId: guid.exec(ours.requestId ?? '')?.[0],
+    retryAfterMs: ours instanceof Throttled ? ours.retryAfterMs : undefined,
   }
-  if (thrown instanceof TokenRejected || thrown instanceof AccessDenied) return { error: thrown.reason }
-  return { error: codeOf(thrown) }
+}
+
+/** An answer that openid-client took for an error of OAuth, or left unread, as that of an Entra that is unwell. */
+async function readAnswer(thrown: unknown, response: Response): Promise<Told> {
+  const isRead = thrown instanceof ResponseBodyError
+  const body = tokenErrorBody.safeParse(isRead ? thrown.cause : await bodyOf(response)).data
+  const [code] = body?.error_codes ?? []
+  const described = readDescription((isRead && thrown.error_description) || '')
+  return {
+    error: isRead ? thrown.error : body?.error || codeOf(thrown),
+    aadsts: code === undefined ? described.aadsts : `AADSTS${code}`,
+    correlationId: guid.exec(body?.correlation_id ?? '')?.[0] ?? described.correlationId,
+    suberror: body?.suberror ?? '',
+    status: response.status,
+    retryAfterMs: retryAfterMs(response.headers.get('retry-after'), Date.now(), pauseMs),
+    byEntra: true,
+  }
+}
+
+/** openid-client wraps what is thrown while it asks. */
+function syncErrorOf(thrown: unknown): SyncError | undefined {
+  if (thrown instanceof SyncError) return thrown
+  return thrown instanceof Error && thrown.cause !== thrown ? syncErrorOf(thrown.cause) : undefined
 }
 
 /** `fetch` reports every failed connection as a TypeError; openid-client passes it on as it is. */

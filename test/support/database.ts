@@ -24,16 +24,22 @@ export async function createTestDatabase(options: { max?: number } = {}): Promis
 }
 
 /** A database for the tests of the file that calls it; there is none before they begin. */
-export function givenDatabase(): { readonly db: Database } {
+export function givenDatabase(): Readonly<Pick<TestDatabase, 'db' | 'url'>> {
   let opened: TestDatabase | undefined
   beforeAll(async () => {
     opened = await createTestDatabase()
     return opened.close
   })
+  const given = () => {
+    if (!opened) throw new Error('the database is opened before the tests, not before their file')
+    return opened
+  }
   return {
     get db() {
-      if (!opened) throw new Error('the database is opened before the tests, not before their file')
-      return opened.db
+      return given().db
+    },
+    get url() {
+      return given().url
     },
   }
 }

@@ -9,7 +9,7 @@ import { createGateway, type GatewayParts } from '../../src/gateway.ts'
 import { refusalOf, settleInvitation, type CheckGroups } from '../../src/login/admission.ts'
 import { createAppCredentials } from '../../src/login/credentials.ts'
 import { createEntraClient, type EntraClient } from '../../src/login/entra.ts'
-import type { SignInSource } from '../../src/login/oauth-source.ts'
+import type { SignInSource } from '../../src/login/sign-in-source.ts'
 import type { LoginReported } from '../../src/login/signed-in-user.ts'
 import { defaultScopes, type SourceConfig } from '../../src/source-config.ts'
 
@@ -68,6 +68,7 @@ export function testGateway(parts: TestParts) {
   const { db } = parts
   const logins: { user: Parameters<LoginReported>[0]; options: { waitUpToMs?: number } | undefined }[] = []
   const logLines: string[] = []
+  const log = pino({ level: 'trace' }, { write: (line: string) => void logLines.push(line) })
   const store: LoginReported = async (user) => {
     const { userId: _, ...event } = await insertLoginEvent(db, eventOf(user))
     return { eventId: event.eventId, outcome: 'pending' }
@@ -84,7 +85,7 @@ export function testGateway(parts: TestParts) {
         entra: entraOf(config),
         loginSucceeded: async (user, options) =>
           await loginSucceeded({ ...user, source: config.slug }, options),
-        refusalOf: async (person) => await refusalOf({ db, checkGroups }, config, person),
+        refusalOf: async (person) => await refusalOf({ db, checkGroups, log }, config, person),
         settle: async (person) => await settleInvitation(db, config, person),
       },
     ]),
@@ -103,7 +104,7 @@ export function testGateway(parts: TestParts) {
       return true
     },
     queues: [],
-    log: pino({ level: 'trace' }, { write: (line: string) => void logLines.push(line) }),
+    log,
     ...given,
     loginSucceeded,
   })

@@ -33,6 +33,8 @@ export function secretsOf({ visited }: Browser): string[] {
 /** Lets a browser be redirected until the callback, and no further. */
 export const atCallback = (next: URL): boolean => next.pathname !== callbackPath
 
+type ToldError = { status: 200 | 400 | 429 | 500 | 503; body: string; headers?: Record<string, string> }
+
 export type TinyEntra = Awaited<ReturnType<typeof startTinyEntra>>
 
 /**
@@ -50,8 +52,9 @@ async function startTinyEntra() {
     key: published.privateKey as Parameters<SignJWT['sign']>[0],
     header: { alg: 'RS256', kid: 'one' },
     /** Answered at the token endpoint in place of tokens. */
-    tokenError: undefined as { status: 400 | 429 | 500; body: string } | undefined,
-    discoveryStatus: 200 as 200 | 500,
+    tokenError: undefined as (ToldError & { once?: true }) | undefined,
+    /** Answered in place of the metadata. */
+    discoveryError: undefined as ToldError | undefined,
   }
   const next = { ...honest }
   const app = new Hono()
@@ -64,18 +67,19 @@ async function startTinyEntra() {
     requests.push({ path: c.req.path, ...(form && { form }) })
     await proceed()
   })
-  app.get(`${base}/v2.0/.well-known/openid-configuration`, (c) =>
-    c.json(
-      {
-        issuer: `${origin}${base}/v2.0`,
-        authorization_endpoint: `${origin}${base}/oauth2/v2.0/authorize`,
-        token_endpoint: `${origin}${base}/oauth2/v2.0/token`,
-        jwks_uri: `${origin}${base}/discovery/v2.0/keys`,
-        id_token_signing_alg_values_supported: ['RS256'],
-      },
-      next.discoveryStatus,
-    ),
-  )
+  app.get(`${base}/v2.0/.well-known/openid-configuration`, (c) => {
+    if (next.discoveryError) {
+      const { body, status, headers } = next.discoveryError
+      return c.body(body, status, { 'content-type': 'application/json', ...headers })
+    }
+    return c.json({
+      issuer: `${origin}${base}/v2.0`,
+      authorization_endpoint: `${origin}${base}/oauth2/v2.0/authorize`,
+      token_endpoint: `${origin}${base}/oauth2/v2.0/token`,
+      jwks_uri: `${origin}${base}/discovery/v2.0/keys`,
+      id_token_signing_alg_values_supported: ['RS256'],
+    })
+  })
   app.get(`${base}/discovery/v2.0/keys`, async (c) =>
     c.json({ keys: [{ ...(await exportJWK(published.publicKey)), kid: 'one', use: 'sig' }] }),
   )
@@ -86,8 +90,11 @@ async function startTinyEntra() {
     return c.redirect(`${redirect_uri}?${new URLSearchParams({ code, state }).toString()}`)
   })
   app.post(`${base}/oauth2/v2.0/token`, async (c) => {
-    if (next.tokenError)
-      return c.body(next.tokenError.body, next.tokenError.status, { 'content-type': 'application/json' })
+    if (next.tokenError) {
+      const { body, status, headers, once } = next.tokenError
+      if (once) next.tokenError = undefined
+      return c.body(body, status, { 'content-type': 'application/json', ...headers })
+    }
     const { code = '', code_verifier: verifier = '' } = requests.at(-1)?.form ?? {}
     const grant = codes.get(code)
     codes.delete(code)
