@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
+import { describeSignInFailure } from '../src/login/sign-in-failure.ts'
 import { createBrowser } from './support/browser.ts'
 import { givenDatabase } from './support/database.ts'
-import { publicUrl, testGateway } from './support/gateway.ts'
+import { entraOf, publicUrl, testGateway } from './support/gateway.ts'
 import { givenTinyEntra, loginPath, type TinyEntra } from './support/tiny-entra.ts'
 
 let entra: TinyEntra
@@ -32,6 +33,16 @@ describe('an Entra that is unwell', () => {
     expect([status, pause]).toEqual([503, '30'])
     expect(text).toMatch(new RegExp(`temporarily_unavailable[^]*AADSTS90033[^]*${correlationId}`))
     expect(logged).toMatch(new RegExp(`AADSTS90033.*${correlationId}`))
+  })
+
+  test('says the same however often its answer is read', async () => {
+    entra.next.tokenError = { status: 503, body: unwell }
+    const pending = { slug: 'entra-id', state: 's', nonce: 'n', codeVerifier: 'v', returnTo: '/' }
+    const error: unknown = await entraOf(entra.source)
+      .redeem(new URL(`${publicUrl}/?code=c&state=s`), pending)
+      .catch((thrown: unknown) => thrown)
+    for (let read = 0; read < 2; read += 1)
+      expect(await describeSignInFailure(error)).toMatchObject({ aadsts: 'AADSTS90033', correlationId })
   })
 
   test('says its correlation id also where its endpoints cannot be read', async () => {
