@@ -3,7 +3,7 @@ import { describeSignInFailure } from '../src/login/sign-in-failure.ts'
 import { createBrowser } from './support/browser.ts'
 import { givenDatabase } from './support/database.ts'
 import { entraOf, publicUrl, testGateway } from './support/gateway.ts'
-import { givenTinyEntra, loginPath, type TinyEntra } from './support/tiny-entra.ts'
+import { callbackPath, givenTinyEntra, loginPath, type TinyEntra } from './support/tiny-entra.ts'
 
 let entra: TinyEntra
 const database = givenDatabase()
@@ -85,4 +85,97 @@ test('a refusal names no time to wait, whatever stands beside it', async () => {
   const body = JSON.stringify({ error: 'invalid_grant', error_codes: [70008] })
   entra.next.tokenError = { status: 400, body, headers: { 'retry-after': '7' } }
   expect(await signIn()).toMatchObject({ status: 400, pause: null })
+})
+
+describe('a failure of somebody who has a session', () => {
+  const { wanted, claims } = {
+    wanted: 'c1',
+    claims: { access_token: { acrs: { essential: true, value: 'c1' } } },
+  }
+
+  /** Comes back with that error from a trip for claims. */
+  async function failWith(number: string, change: (cookies: Map<string, unknown>) => void = () => undefined) {
+    const { app } = testGateway({ db: database.db, configs: [entra.source] })
+    const browser = createBrowser(app, publicUrl)
+    await browser.open(loginPath)
+    await database.db
+      .$client`update delegated_tokens set state = 'needs_login', reason = 'x', claims = ${JSON.stringify(claims)}`
+    const away = new URL((await browser.fetchOnce(loginPath)).headers.get('location') ?? '')
+    expect(away.searchParams.get('claims')).toContain(wanted)
+    change(browser.cookies())
+    const query = {
+      error: 'access_denied',
+      error_description: number,
+      state: away.searchParams.get('state') ?? '',
+    }
+    return await (await browser.open(`${callbackPath}?${new URLSearchParams(query).toString()}`)).text()
+  }
+
+  test.for([
+    ['AADSTS50076', /You are still signed in/],
+    ['AADSTS53003', /You are still signed in/],
+    ['AADSTS50057', /You are not signed in[^]*account is disabled[^]*another account/],
+    ['AADSTS700016', /You are not signed in[^]*registration/],
+    ['AADSTS90072', /You are not signed in[^]*not one that may use[^]*another account/],
+  ] as const)('with %s says of the session what is so', async ([number, page]) => {
+    expect(await failWith(number)).toMatch(page)
+  })
+
+  test('that has ended meanwhile does not say that they are still signed in', async () => {
+    const text = await failWith('AADSTS50076', (cookies) => cookies.delete('egs_session'))
+    expect(text).toContain('You are not signed in')
+  })
+})
+
+test('a known number says more than the name of the error beside it', async () => {
+  const { app } = testGateway({ db: database.db, configs: [entra.source] })
+  const browser = createBrowser(app, publicUrl)
+  const away = await browser.fetchOnce(loginPath)
+  const state = new URL(away.headers.get('location') ?? '').searchParams.get('state') ?? ''
+  const query = new URLSearchParams({
+    error: 'server_error',
+    error_description: 'AADSTS50105: not assigned',
+    state,
+  })
+  const answer = await browser.open(`${callbackPath}?${query.toString()}`)
+  expect([answer.status, await answer.text()]).toEqual([
+    400,
+    expect.stringMatching(/not assigned to this application/),
+  ])
+})
+
+test('the choice of another account is kept where Entra wants more once it sees the code', async () => {
+  const { app } = testGateway({ db: database.db, configs: [entra.source] })
+  const browser = createBrowser(app, publicUrl)
+  const body = {
+    error: 'interaction_required',
+    claims: JSON.stringify({ access_token: { nbf: { essential: true } } }),
+  }
+  entra.next.tokenError = { status: 400, body: JSON.stringify(body) }
+  await browser.open(`${loginPath}?prompt=select_account`)
+  const asked = browser.visited.filter((address) => address.includes('/authorize?'))
+  expect(asked.map((address) => new URL(address).searchParams.get('prompt'))).toEqual([
+    'select_account',
+    'select_account',
+  ])
+})
+
+test('a proxy that names this host as it calls it is not sent in circles', async () => {
+  const { app } = testGateway({
+    db: database.db,
+    configs: [entra.source],
+    publicUrl: 'https://groups.example',
+  })
+  const answer = await app.request(`http://127.0.0.1:3000${loginPath}`)
+  expect(answer.headers.get('location')).toContain('/authorize?')
+})
+
+test('a session that is slow to be read does not hold up who signs in', async () => {
+  const { app } = testGateway({ db: database.db, configs: [entra.source] })
+  const browser = createBrowser(app, publicUrl)
+  await browser.open(loginPath)
+  await database.db.$client.begin(async (sql) => {
+    await sql`lock table sessions in access exclusive mode`
+    expect((await browser.fetchOnce(loginPath)).headers.get('location')).toContain('/authorize?')
+  })
 })

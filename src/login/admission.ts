@@ -40,7 +40,8 @@ export type CheckGroups = (
 
 /**
  * Whether a person who is proven may sign in, by the source's sign-up policy and by what is stored of them. Graph is
- * asked only where the policy names groups; where it doesn't answer, what the last read has shown counts.
+ * asked only where the policy names groups; where it is out of reach for now, what the last read has shown counts. A
+ * challenge, or a permission that is missing, is an answer, and one that a person could have for ever.
  */
 export async function refusalOf(
   { db, checkGroups, log }: { db: Database; checkGroups: CheckGroups; log: Pick<Logger, 'warn'> },
@@ -60,7 +61,7 @@ export async function refusalOf(
     return found.length > 0 ? undefined : { reason: 'not_member', isUser }
   } catch (error) {
     const { reason, said, claims } = untold(error)
-    if (!standing.member) return { reason, said, claims, isUser }
+    if (!standing.member || reason !== 'membership_unknown') return { reason, said, claims, isUser }
     const { objectId } = person
     log.warn({ source: slug, error: reason, objectId, ...said }, 'let in by the last read')
     return undefined

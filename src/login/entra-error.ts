@@ -51,11 +51,14 @@ const classesByCode = classesOf(
   ['credential', [50048, 5002723, 700021, 700024, 700026, 700027, 700030, 7000213]],
   ['credential', [70021, 70025, 700211, 700212, 700213, 700229]],
   // 7000229 comes with invalid_client, and is about one tenant: the app has no service principal there.
-  ['configuration', [700016, 7000112, 7000229, 90002, 50020]],
+  ['configuration', [700016, 7000112, 7000229, 90002, 50020, 90072]],
   ['bug', [70011, 28002, 700022, 54005, 501481]],
   ['throttled', [90055, 50196]],
   ['transient', [90033, 90006, 90024, 50033]],
 )
+
+/** Whether somebody has described what that number means. */
+export const isKnownCode = (code: number): boolean => classesByCode.has(code)
 
 /** Those that MSAL acts on as well. */
 const classesBySuberror = classesOf(

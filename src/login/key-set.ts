@@ -31,6 +31,7 @@ export type OnStale = (code: string) => void
 export type KeySetOptions = {
   /** Once for each failed try, while the known keys go on being trusted; with a code of jose or the network, or a name. */
   onStale?: OnStale | undefined
+  /** Milliseconds by a clock that nobody can put back. */
   now?: () => number
 }
 
@@ -39,7 +40,10 @@ export type KeySetOptions = {
  * without notice (Entra docs: signing-key-rollover), but not more than once a minute. Keys that can't be read anew are good
  * for another day. jose's own pause begins with the first read and would refuse a key that was published just after it.
  */
-export function createKeySet(url: URL, { onStale, now = Date.now }: KeySetOptions = {}): KeySet {
+export function createKeySet(
+  url: URL,
+  { onStale, now = () => performance.now() }: KeySetOptions = {},
+): KeySet {
   const remote = createRemoteJWKSet(url, {
     cacheMaxAge: Number.POSITIVE_INFINITY,
     cooldownDuration: Number.POSITIVE_INFINITY,

@@ -6,7 +6,8 @@ import { safeReturnTo } from './return-to.ts'
 import { claimsWantedBy } from './sign-in-failure.ts'
 import type { SignInParts } from './sign-in-source.ts'
 import { callbackUrl, challenged, failed, findWantedClaims, sendToEntra } from './to-entra.ts'
-import { notLetIn, sessionOf, welcome } from './welcome.ts'
+import { sessionOf } from './session-of.ts'
+import { notLetIn, welcome } from './welcome.ts'
 
 /**
  * The routes of the sources: `login/<slug>/` sends the browser to Entra, `callback/<slug>/` is where it comes back to, and
@@ -32,7 +33,7 @@ export function oauthSource(parts: SignInParts): Hono {
     if (!source) return c.notFound()
     const { host, pathname, search } = new URL(c.req.url)
     // Entra sends the browser back to the public URL: a cookie set under another name of this host would be missed.
-    if (host !== publicHost && isLoopback(host))
+    if (host !== publicHost && isLoopback(publicHost) && isLoopback(host))
       return c.redirect(`${parts.publicUrl}${pathname}${search}`, 302)
     const returnTo = safeReturnTo(c.req.query('return_to'))
     const loginHint = c.req.query('login_hint')?.slice(0, 320) || undefined

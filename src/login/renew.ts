@@ -88,13 +88,8 @@ export function tokenFailure(status: number, retryAfter: string | null, answer: 
   )
 }
 
-<<<<<<< HEAD
 /** openid-client keeps the answer on the error where it was an error of OAuth or a challenge, else as the innermost cause. */
-function responseOf(error: unknown): Response | undefined {
-=======
-/** openid-client keeps the answer on the error where it was an error of OAuth, else as the innermost cause. */
 export function responseOf(error: unknown): Response | undefined {
->>>>>>> signin2
   if (error instanceof client.ResponseBodyError) return error.response
   if (error instanceof client.WWWAuthenticateChallengeError) return error.response
   if (error instanceof Response) return error

@@ -2,7 +2,7 @@ import { AuthorizationResponseError, ClientError, ResponseBodyError } from 'open
 import { AccessDenied, SyncError, Throttled, TokenRejected, toSyncError } from '../errors.ts'
 import { retryAfterMs } from '../retry-after.ts'
 import { mergeClaims } from './claims.ts'
-import { classifyEntraError, type EntraErrorClass } from './entra-error.ts'
+import { classifyEntraError, isKnownCode, type EntraErrorClass } from './entra-error.ts'
 import { bodyOf, responseOf, tokenErrorBody } from './renew.ts'
 
 /** What may be shown and logged of a sign-in that failed: no code, no state, no token, no free text of an answer. */
@@ -18,6 +18,8 @@ export type SignInFailure = {
   retryAfterSeconds: number | undefined
   /** With another account it may go better. */
   otherAccount: boolean
+  /** It says nothing against a session there is: Entra wants more than the person has given, or is unwell. */
+  leavesSession: boolean
   advice: string
 }
 
@@ -44,7 +46,7 @@ const temporaryErrors = new Set([
 export async function describeSignInFailure(thrown: unknown): Promise<SignInFailure> {
   const told = await read(thrown)
   const error = /^\w{1,64}$/.test(told.error) ? told.error : 'unknown_error'
-  const temporary = temporaryErrors.has(error) || isUnwell(told)
+  const temporary = isUnwell(told) ?? temporaryErrors.has(error)
   return {
     error,
     aadsts: told.aadsts,
@@ -52,20 +54,30 @@ export async function describeSignInFailure(thrown: unknown): Promise<SignInFail
     temporary,
     retryAfterSeconds: temporary ? Math.ceil((told.retryAfterMs ?? pauseMs) / 1000) : undefined,
     otherAccount: error === 'id_token_tenant' || otherAccountCodes.has(told.aadsts ?? ''),
+    leavesSession: temporary || wantsMore(told),
     advice: temporary ? advice.temporary : adviceFor(error, told),
   }
 }
 
-/** By its status, or by a number that says so: an Entra that is unwell may name any error. */
-function isUnwell(told: Told): boolean {
+/** By its status, or by a number that is known: an Entra that is unwell may name any error. Undefined where neither says. */
+function isUnwell(told: Told): boolean | undefined {
   if (told.status !== undefined && (told.status === 429 || told.status >= 500)) return true
-  return told.byEntra === true && told.aadsts !== undefined && isPassing(classOf(told))
+  const isKnown = told.aadsts !== undefined && isKnownCode(numberOf(told.aadsts))
+  return told.byEntra && isKnown ? isPassing(classOf(told)) : undefined
+}
+
+const numberOf = (aadsts: string) => Number(aadsts.slice('AADSTS'.length))
+
+/** A challenge, a policy, or a person who didn't go along with one; not what is wrong with the account or the app. */
+function wantsMore(told: Told): boolean {
+  if (!told.byEntra || otherAccountCodes.has(told.aadsts ?? '')) return false
+  return ['claims_challenge', 'denied', 'consent'].includes(classOf(told))
 }
 
 const isPassing = (kind: EntraErrorClass) => kind === 'throttled' || kind === 'transient'
 
 function classOf({ error, aadsts, suberror = '', status }: Told): EntraErrorClass {
-  const codes = aadsts === undefined ? [] : [Number(aadsts.slice('AADSTS'.length))]
+  const codes = aadsts === undefined ? [] : [numberOf(aadsts)]
   return classifyEntraError({ status, error, suberror, codes })
 }
 
@@ -180,10 +192,11 @@ const adviceByCode: Record<string, string> = {
   AADSTS53000: advice.blocked,
   AADSTS65004: advice.declined,
   AADSTS50020: advice.tenant,
+  AADSTS90072: advice.tenant,
 }
 
 /** Disabled, of another directory, not assigned: an account and not a person. */
-const otherAccountCodes = new Set(['AADSTS50057', 'AADSTS50020', 'AADSTS50105'])
+const otherAccountCodes = new Set(['AADSTS50057', 'AADSTS50034', 'AADSTS50020', 'AADSTS90072', 'AADSTS50105'])
 
 /** What to do about it, for the person in front of the page. */
 function adviceFor(error: string, told: Told): string {

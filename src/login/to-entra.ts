@@ -5,6 +5,7 @@ import { fitTogether, mergeClaims } from './claims.ts'
 import { refusedPage, unsatisfiedPage } from './failure-pages.ts'
 import type { Challenger, PendingSignIn } from './oauth-state.ts'
 import { describeSignInFailure } from './sign-in-failure.ts'
+import { sessionOf } from './session-of.ts'
 import type { SignInParts, SignInSource } from './sign-in-source.ts'
 
 /** How long a sign-in waits to hear which claims to ask for before it goes on without. */
@@ -39,10 +40,13 @@ export const callbackUrl = ({ publicUrl }: SignInParts, slug: string) =>
 
 /** The same sign-in once more, with what was asked for before and is asked for now; the same challenger isn't followed again. */
 export function challenged(pending: PendingSignIn, by: Challenger, claims: string) {
-  const { returnTo, loginHint, claimsOf, again, claims: earlier, challenged: before = [] } = pending
+  const { returnTo, loginHint, otherAccount, claimsOf, again, claims: earlier } = pending
+  const { challenged: before = [] } = pending
   return {
     returnTo,
     loginHint,
+    // Once it is known who it is, there is nothing left to choose.
+    otherAccount: loginHint === undefined ? otherAccount : undefined,
     // Whose claims were left out for want of room is still to be asked for them.
     claimsOf: fitTogether(earlier, claims) ? claimsOf : undefined,
     again,
@@ -67,7 +71,7 @@ export async function findWantedClaims(
 
 /** Entra, or the check of its answer, refused: the page that says so. */
 export async function failed(
-  { log }: SignInParts,
+  parts: SignInParts,
   c: Context,
   slug: string,
   error: unknown,
@@ -75,11 +79,11 @@ export async function failed(
 ): Promise<Response> {
   const failure = await describeSignInFailure(error)
   const { advice: _, ...facts } = failure
-  log.warn({ source: slug, ...facts }, again ? 'claims not satisfied' : 'sign-in failed')
+  parts.log.warn({ source: slug, ...facts }, again ? 'claims not satisfied' : 'sign-in failed')
   // Signed in already, with the memberships as they were.
   if (again === 'sent') return c.redirect(returnTo, 303)
   if (failure.retryAfterSeconds !== undefined) c.header('Retry-After', String(failure.retryAfterSeconds))
-  if (again === 'asked')
+  if (again === 'asked' && failure.leavesSession && (await sessionOf(parts, c)))
     return c.html(await unsatisfiedPage(failure, returnTo), failure.temporary ? 503 : 403)
   return c.html(await refusedPage(slug, failure), failure.temporary ? 503 : 400)
 }

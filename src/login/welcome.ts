@@ -6,8 +6,8 @@ import { mergeClaims } from './claims.ts'
 import type { EntraSignIn } from './entra.ts'
 import { notAdmittedPage, notRefreshedPage, notStoredPage } from './failure-pages.ts'
 import type { PendingSignIn } from './oauth-state.ts'
-import type { Session } from './session.ts'
 import type { SignInParts, SignInSource } from './sign-in-source.ts'
+import { sessionOf } from './session-of.ts'
 import { challenged, findWantedClaims, sendToEntra } from './to-entra.ts'
 
 /** How long a sign-in waits for its login event to be stored before it goes on without. */
@@ -80,11 +80,6 @@ async function isSignedIn(
 ): Promise<boolean> {
   const session = await sessionOf(parts, c)
   return session?.source === slug && session.tenantId === tenantId && session.objectId === objectId
-}
-
-/** A session that can't be read doesn't keep anybody from signing in anew. */
-export async function sessionOf({ sessions }: SignInParts, c: Context): Promise<Session | undefined> {
-  return await sessions.read(c).catch(() => undefined)
 }
 
 /** Entra has let the person in, and we have nowhere to keep that. */
