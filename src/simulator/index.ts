@@ -4,6 +4,7 @@ import { administrationOf, type EntraAdministration } from './entra/administrati
 import { defaultApp, type SimulatedApp } from './entra/apps.ts'
 import { createEntraHost } from './entra/host.ts'
 import { createFaults, type Faults } from './faults.ts'
+import type { DeltaControl, DeltaSettings } from './graph-api/delta-settings.ts'
 import type { Throttle, ThrottleSettings } from './graph-api/throttling.ts'
 import { createHandlers } from './handlers.ts'
 import { openListeners } from './listeners.ts'
@@ -20,6 +21,7 @@ export type {
   User,
 } from './directory/objects.ts'
 export type { IndexLag } from './directory/index-lag.ts'
+export type { Mutation, MutationName } from './directory/mutations.ts'
 export type { GroupKind, NewGroup } from './directory/new-group.ts'
 export type { NewUser } from './directory/new-user.ts'
 export type { Tenant } from './directory/tenant.ts'
@@ -37,6 +39,7 @@ export {
 export type { PublishedKey } from './entra/signing-keys.ts'
 export { faultsOf } from './fault-catalogue.ts'
 export type { Fault, FaultHandle, Faults, FaultTarget, TokenError, TokenErrorTarget } from './faults.ts'
+export type { DeltaControl, DeltaSettings } from './graph-api/delta-settings.ts'
 export type {
   RetryAfterStyle,
   Throttle,
@@ -70,6 +73,8 @@ export type SimulatorSeed = {
   throttle?: ThrottleSettings
   /** How long a change takes to show in reads with `ConsistencyLevel: eventual`. Default 0: at once. */
   indexLagMs?: number
+  /** How delta queries of users and groups behave, `delta.set` changes it. */
+  delta?: DeltaSettings
   /** The simulator's clock in milliseconds; default `Date.now`. */
   now?: () => number
   /** Tenants beside the first on the same authority host, for apps that are `multiTenant`. Default none. */
@@ -93,7 +98,12 @@ export type OtherTenantSeed = {
 }
 
 /** One tenant and what its administrators do; signing keys, apps and issued tokens are those of all. */
-export type KnownTenant = EntraAdministration & { tenant: Tenant; throttle: Throttle; lag: IndexLag }
+export type KnownTenant = EntraAdministration & {
+  tenant: Tenant
+  throttle: Throttle
+  lag: IndexLag
+  delta: DeltaControl
+}
 
 export type Simulator = KnownTenant & {
   /** The authority host, http, without trailing slash. */
@@ -128,10 +138,11 @@ export async function startSimulator(options: SimulatorSeed = {}): Promise<Simul
   const handlers = createHandlers({ host, graphs, faults, requests })
   const listeners = await openListeners(handlers, address, options.ports ?? {}, options.https ?? true)
   host.addGraphUrls([listeners.graphUrl, ...(listeners.https ? [listeners.https.graphUrl] : [])])
-  const known = ({ tenant, authority, throttling, index }: SimulatedTenant): KnownTenant => ({
+  const known = ({ tenant, authority, throttling, index, delta }: SimulatedTenant): KnownTenant => ({
     tenant,
     throttle: throttling,
     lag: index,
+    delta,
     ...administrationOf(authority, tenant, listeners.entraUrl),
   })
   return {
@@ -161,6 +172,7 @@ function planOf(options: SimulatorSeed, seed: number): TenantPlan {
     throttle: options.throttle,
     indexLagMs: options.indexLagMs ?? 0,
     hiddenMembership: options.hiddenMembership ?? 'omitted',
+    delta: options.delta,
   }
 }
 

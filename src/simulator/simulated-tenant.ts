@@ -5,6 +5,7 @@ import { tenantOf, type Tenant } from './directory/tenant.ts'
 import type { Authority, EntraHost } from './entra/authority.ts'
 import { createConsents } from './entra/consents.ts'
 import type { GraphTenant } from './graph-api/call.ts'
+import { createDelta, type Delta, type DeltaSettings } from './graph-api/delta-settings.ts'
 import { createThrottling, type Throttling, type ThrottleSettings } from './graph-api/throttling.ts'
 
 /** What makes one tenant. */
@@ -18,6 +19,7 @@ export type TenantPlan = {
   throttle: ThrottleSettings | undefined
   indexLagMs: number
   hiddenMembership: 'omitted' | 'shown'
+  delta: DeltaSettings | undefined
 }
 
 /** One tenant with what both stand-ins know of it. */
@@ -25,6 +27,7 @@ export type SimulatedTenant = {
   tenant: Tenant
   index: DirectoryIndex
   throttling: Throttling
+  delta: Delta
   authority: Authority
   graph: GraphTenant
   /** People and groups as at the start. */
@@ -37,9 +40,13 @@ export function addTenant(host: EntraHost, plan: TenantPlan): SimulatedTenant {
   const { now, tokens, challenges } = host
   const directory = createDirectory(seed, plan.tenantId, { domain: plan.domain, displayName: plan.name })
   const index = createDirectoryIndex(directory, now)
-  const tenant = tenantOf(index.source)
+  // Delta queries are served from an index of their own, as far behind as a test wants.
+  const deltaIndex = createDirectoryIndex(index.source, now)
+  const delta = createDelta(deltaIndex, plan.delta)
+  const tenant = tenantOf(deltaIndex.source)
   const fill = (): void => {
     generateTenant(tenant, { seed, users, groups })
+    directory.journal.start()
     index.set(plan.indexLagMs)
   }
   fill()
@@ -56,6 +63,7 @@ export function addTenant(host: EntraHost, plan: TenantPlan): SimulatedTenant {
     tenant,
     index,
     throttling,
+    delta,
     authority,
     graph: {
       directory,
@@ -64,11 +72,13 @@ export function addTenant(host: EntraHost, plan: TenantPlan): SimulatedTenant {
       challenges,
       now,
       throttling,
+      delta,
       hiddenMembership,
     },
     reset() {
       index.set(0)
       index.catchUp()
+      delta.restart()
       clearDirectory(directory, seed)
       fill()
       consents.clear()

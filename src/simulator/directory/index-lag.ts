@@ -70,12 +70,14 @@ export function createDirectoryIndex(directory: Directory, now: () => number): D
 }
 
 function copyOf(directory: Directory): Directory {
-  const copy = createDirectory(0, directory.tenantId)
-  const { users, groups, roles, units, memberships } = directory
+  const copy = { ...createDirectory(0, directory.tenantId), journal: directory.journal.copy() }
+  const { users, groups, roles, units, deletedUsers, deletedGroups, memberships } = directory
   for (const user of users.values()) saveUser(copy, user)
   for (const group of groups.values()) copy.groups.set(group.id, group)
   for (const role of roles.values()) copy.roles.set(role.id, role)
   for (const unit of units.values()) copy.units.set(unit.id, unit)
+  for (const each of deletedUsers.values()) copy.deletedUsers.set(each.object.id, each)
+  for (const each of deletedGroups.values()) copy.deletedGroups.set(each.object.id, each)
   for (const table of [groups, roles, units])
     for (const id of table.ids())
       for (const member of memberships.membersOf(id)) copy.memberships.add(id, member)
@@ -105,7 +107,22 @@ function journaled(directory: Directory, pass: (apply: Change['apply']) => void)
       set: (id, unit) => pass((index) => index.units.set(id, unit)),
       delete: (id) => pass((index) => void index.units.delete(id)),
     }),
+    deletedUsers: journaledTable(directory.deletedUsers, {
+      set: (id, user) => pass((index) => index.deletedUsers.set(id, user)),
+      delete: (id) => pass((index) => void index.deletedUsers.delete(id)),
+    }),
+    deletedGroups: journaledTable(directory.deletedGroups, {
+      set: (id, group) => pass((index) => index.deletedGroups.set(id, group)),
+      delete: (id) => pass((index) => void index.deletedGroups.delete(id)),
+    }),
     memberships: journaledMemberships(directory.memberships, pass),
+    journal: {
+      ...directory.journal,
+      mark(mark) {
+        directory.journal.mark(mark)
+        pass((index) => index.journal.mark(mark))
+      },
+    },
   }
 }
 

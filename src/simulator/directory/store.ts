@@ -1,5 +1,6 @@
 import { randomFrom, type Random } from '../random.ts'
-import { createMemberships, type Memberships } from './memberships.ts'
+import { createJournal, type Journal } from './journal.ts'
+import { createMemberships, type Links, type Memberships } from './memberships.ts'
 import type { AdministrativeUnit, Container, DirectoryRole, Group, User } from './objects.ts'
 
 /** Everything one simulated tenant holds. The HTTP side reads it; only the `Tenant` API changes it. */
@@ -14,12 +15,16 @@ export type Directory = {
   readonly units: Table<AdministrativeUnit>
   readonly memberships: Memberships
   readonly userIdsByName: Map<string, string>
-  readonly deletedGroups: Map<string, DeletedGroup>
+  /** Soft-deleted, and restorable with their links. */
+  readonly deletedUsers: Table<Deleted<User>>
+  readonly deletedGroups: Table<Deleted<Group>>
+  /** What changed since the tenant was filled. */
+  readonly journal: Journal
   /** Feeds ids of objects made after the seed, so that a test's ids repeat too. */
   random: Random
 }
 
-export type DeletedGroup = { group: Group; containers: readonly string[]; members: readonly string[] }
+export type Deleted<T> = Links & { object: T }
 
 /** Objects of one type by id, with the id order that pages are cut from. */
 export type Table<T> = {
@@ -50,17 +55,19 @@ export function createDirectory(
     units,
     memberships: createMemberships((containerId) => units.get(containerId) === undefined),
     userIdsByName: new Map(),
-    deletedGroups: new Map(),
+    deletedUsers: createTable<Deleted<User>>(),
+    deletedGroups: createTable<Deleted<Group>>(),
+    journal: createJournal(),
     random: randomFrom(seed, 'objects'),
   }
 }
 
 /** Empties the tenant and starts its sequence of ids again. */
 export function clearDirectory(directory: Directory, seed: number): void {
-  for (const table of [directory.users, directory.groups, directory.roles, directory.units]) table.clear()
-  directory.memberships.clear()
-  directory.userIdsByName.clear()
-  directory.deletedGroups.clear()
+  const { users, groups, roles, units, deletedUsers, deletedGroups, memberships, userIdsByName, journal } =
+    directory
+  for (const kept of [users, groups, roles, units, deletedUsers, deletedGroups]) kept.clear()
+  for (const kept of [memberships, userIdsByName, journal]) kept.clear()
   directory.random = randomFrom(seed, 'objects')
 }
 
@@ -72,6 +79,20 @@ export function findUser(directory: Directory, key: string): User | undefined {
 
 export function findContainer(directory: Directory, id: string): Container | undefined {
   return directory.groups.get(id) ?? directory.roles.get(id) ?? directory.units.get(id)
+}
+
+/** As `findUser`, for who must know the user. */
+export function userIn(directory: Directory, key: string): User {
+  return findUser(directory, key) ?? unknown('user', key)
+}
+
+export function groupIn(directory: Directory, id: string): Group {
+  return directory.groups.get(id) ?? unknown('group', id)
+}
+
+/** Ends what names something the tenant doesn't have. */
+export function unknown(what: string, id: string): never {
+  throw new Error(`no such ${what} in the simulated tenant: ${id}`)
 }
 
 function createTable<T>(): Table<T> {

@@ -1,7 +1,9 @@
+import { mutate, type Mutation } from './mutations.ts'
 import { groupOf, type NewGroup } from './new-group.ts'
 import { userOf, type NewUser } from './new-user.ts'
 import type { AdministrativeUnit, Container, DirectoryRole, Group, User } from './objects.ts'
-import { findContainer, findUser, type Directory } from './store.ts'
+import { deletions, markLink, saveUser } from './deletions.ts'
+import { findContainer, groupIn, unknown, userIn, type Directory } from './store.ts'
 
 /** The administrator's side of the simulated tenant. Every method throws an error naming an id it does not know. */
 export type Tenant = {
@@ -15,7 +17,11 @@ export type Tenant = {
   group(id: string): Group
   addUser(wanted?: NewUser): User
   updateUser(id: string, changes: Partial<Omit<User, 'id' | '@odata.type'>>): User
+  /** Soft deletion: the user leaves every answer and can be restored with their memberships. */
   deleteUser(id: string): void
+  restoreUser(id: string): User
+  /** Deletes for good, softly deleted before or not. */
+  purgeUser(id: string): void
   addGroup(wanted: NewGroup): Group
   updateGroup(id: string, changes: Partial<Omit<Group, 'id' | '@odata.type'>>): Group
   /** Entra itself cannot clear a name; `null` provokes the answer of a reader without permission. */
@@ -23,6 +29,7 @@ export type Tenant = {
   /** Soft deletion: the group leaves every answer and can be restored with its links. */
   deleteGroup(id: string): void
   restoreGroup(id: string): Group
+  purgeGroup(id: string): void
   addDirectoryRole(wanted: {
     displayName: string
     roleTemplateId?: string
@@ -38,6 +45,11 @@ export type Tenant = {
    * otherwise, and without groups of hidden membership unless `hidden`, as the default app sees them.
    */
   groupsOf(userId: string, options?: { transitive?: boolean; hidden?: boolean }): Group[]
+  /**
+   * A storm of so many changes, drawn from a seed: members come and go, groups are nested, and people and groups are
+   * made, renamed, deleted, restored and purged. Returns what it did.
+   */
+  mutate(seed: number, count: number): Mutation[]
 }
 
 const createdDateTime = '2024-01-15T09:30:00Z'
@@ -45,7 +57,7 @@ const createdDateTime = '2024-01-15T09:30:00Z'
 /** The only writer of a directory. */
 export function tenantOf(directory: Directory): Tenant {
   const { users, groups, roles, units } = directory
-  return {
+  const tenant: Tenant = {
     id: directory.tenantId,
     domain: directory.domain,
     users: () => users.values(),
@@ -56,66 +68,67 @@ export function tenantOf(directory: Directory): Tenant {
     group: (id) => groupIn(directory, id),
     ...userChanges(directory),
     ...groupChanges(directory),
+    ...deletions(directory),
     ...administration(directory),
     ...links(directory),
+    mutate: (seed, count) => mutate(tenant, directory, seed, count),
   }
+  return tenant
 }
 
 type Part<Name extends keyof Tenant> = Pick<Tenant, Name>
 
-function userChanges(directory: Directory): Part<'addUser' | 'updateUser' | 'deleteUser'> {
-  const { users, userIdsByName, memberships } = directory
-  const save = (saved: User): User => {
-    const name = saved.userPrincipalName.toLowerCase()
-    const holder = userIdsByName.get(name)
-    if (holder !== undefined && holder !== saved.id)
-      throw new Error(`${saved.userPrincipalName} is taken by ${holder}`)
-    const before = users.get(saved.id)
-    if (before) userIdsByName.delete(before.userPrincipalName.toLowerCase())
-    userIdsByName.set(name, saved.id)
-    users.set(saved.id, saved)
-    return saved
-  }
+function userChanges(directory: Directory): Part<'addUser' | 'updateUser'> {
   return {
-    addUser: (wanted = {}) =>
-      save(userOf(wanted.id ?? directory.random.uuid(), directory.domain, createdDateTime, wanted)),
-    updateUser: (id, changes) => save({ ...userIn(directory, id), ...changes }),
-    deleteUser(key) {
-      const { id, userPrincipalName } = userIn(directory, key)
-      memberships.detach(id)
-      userIdsByName.delete(userPrincipalName.toLowerCase())
-      users.delete(id)
+    addUser(wanted = {}) {
+      const { random, domain, journal } = directory
+      const user = userOf(wanted.id ?? random.uuid(), domain, createdDateTime, wanted)
+      saveUser(directory, user)
+      journal.mark({ what: 'user', id: user.id, properties: undefined })
+      return user
+    },
+    updateUser(key, changes) {
+      const before = userIn(directory, key)
+      const user = { ...before, ...changes }
+      saveUser(directory, user)
+      markUpdate(directory, 'user', before, user)
+      return user
     },
   }
 }
 
-function groupChanges(
-  directory: Directory,
-): Part<'addGroup' | 'updateGroup' | 'renameGroup' | 'deleteGroup' | 'restoreGroup'> {
-  const { users, groups, deletedGroups, memberships } = directory
-  const save = (saved: Group): Group => {
-    groups.set(saved.id, saved)
-    return saved
+function groupChanges(directory: Directory): Part<'addGroup' | 'updateGroup' | 'renameGroup'> {
+  const { groups, journal } = directory
+  const updateGroup = (id: string, changes: Partial<Group>): Group => {
+    const before = groupIn(directory, id)
+    const group = { ...before, ...changes }
+    groups.set(id, group)
+    markUpdate(directory, 'group', before, group)
+    return group
   }
   return {
-    addGroup: (wanted) =>
-      save(groupOf(wanted.id ?? directory.random.uuid(), directory.domain, createdDateTime, wanted)),
-    updateGroup: (id, changes) => save({ ...groupIn(directory, id), ...changes }),
-    renameGroup: (id, displayName) => save({ ...groupIn(directory, id), displayName }),
-    deleteGroup(id) {
-      const group = groupIn(directory, id)
-      deletedGroups.set(id, { group, ...memberships.detach(id) })
-      groups.delete(id)
+    addGroup(wanted) {
+      const { random, domain } = directory
+      const group = groupOf(wanted.id ?? random.uuid(), domain, createdDateTime, wanted)
+      groups.set(group.id, group)
+      journal.mark({ what: 'group', id: group.id, properties: undefined })
+      return group
     },
-    restoreGroup(id) {
-      const deleted = deletedGroups.get(id) ?? unknown('deleted group', id)
-      deletedGroups.delete(id)
-      groups.set(id, deleted.group)
-      for (const each of deleted.containers) if (findContainer(directory, each)) memberships.add(each, id)
-      for (const each of deleted.members) if (users.get(each) ?? groups.get(each)) memberships.add(id, each)
-      return deleted.group
-    },
+    updateGroup,
+    renameGroup: (id, displayName) => updateGroup(id, { displayName }),
   }
+}
+
+/** Notes which properties changed, if any did. */
+function markUpdate<T extends User | Group>(
+  { journal }: Directory,
+  what: 'user' | 'group',
+  before: T,
+  after: T,
+): void {
+  const old = new Map<string, unknown>(Object.entries(before))
+  const properties = Object.entries(after).flatMap(([name, value]) => (old.get(name) === value ? [] : [name]))
+  if (properties.length > 0) journal.mark({ what, id: after.id, properties })
 }
 
 function administration(directory: Directory): Part<'addDirectoryRole' | 'addAdministrativeUnit'> {
@@ -153,13 +166,16 @@ function links(directory: Directory): Part<'addMember' | 'removeMember' | 'nest'
     const container = findContainer(directory, containerId) ?? unknown('group', containerId)
     const member = users.get(memberId) ?? groups.get(memberId) ?? unknown('member', memberId)
     assertCanContain(container, member)
+    if (memberships.has(container.id, member.id)) return
     memberships.add(container.id, member.id)
+    markLink(directory, container.id, member.id)
   }
   return {
     addMember,
     removeMember(containerId, memberId) {
       if (!findContainer(directory, containerId)) unknown('group', containerId)
       if (!memberships.remove(containerId, memberId)) unknown(`member of ${containerId}`, memberId)
+      markLink(directory, containerId, memberId)
     },
     nest: (parentId, childId) => addMember(groupIn(directory, parentId).id, groupIn(directory, childId).id),
     groupsOf(userId, { transitive = true, hidden = false } = {}) {
@@ -176,22 +192,10 @@ export function hasHiddenMembership(group: Group): boolean {
   return group.visibility === 'HiddenMembership'
 }
 
-function userIn(directory: Directory, key: string): User {
-  return findUser(directory, key) ?? unknown('user', key)
-}
-
-function groupIn(directory: Directory, id: string): Group {
-  return directory.groups.get(id) ?? unknown('group', id)
-}
-
 function assertCanContain(container: Container, member: User | Group): void {
   if (member['@odata.type'] !== '#microsoft.graph.group') return
   if (container['@odata.type'] === '#microsoft.graph.group' && container.groupTypes.includes('Unified'))
     throw new Error(`Microsoft 365 group ${container.id} cannot contain group ${member.id}`)
   if (container['@odata.type'] === '#microsoft.graph.directoryRole' && member.isAssignableToRole !== true)
     throw new Error(`group ${member.id} is not assignable to roles, so it cannot be in role ${container.id}`)
-}
-
-function unknown(what: string, id: string): never {
-  throw new Error(`no such ${what} in the simulated tenant: ${id}`)
 }

@@ -43,6 +43,11 @@ export type EntraAdministration = {
    * person is asked, and cannot give what takes an administrator.
    */
   consent(clientId: string, given: boolean | Consent): void
+  /**
+   * Which application permissions of Graph this tenant granted an app; app-only tokens issued from now on have them, and
+   * none has a `roles` claim where there are none. Undefined is as registered again.
+   */
+  appRoles(clientId: string, roles: readonly string[] | undefined): void
   /** What sign-out pages loaded to tell apps, oldest first: of all sessions, or of the one with this `sid`. */
   frontChannelLogouts(sessionId?: string): FrontChannelLogout[]
   rotateSigningKeys(): Promise<void>
@@ -94,6 +99,8 @@ export function administrationOf(
       const consent = typeof given === 'boolean' ? (given ? undefined : { scopes: [] }) : given
       authority.consents.order(findApp(authority, clientId).clientId, consent)
     },
+    appRoles: (clientId, roles) =>
+      authority.consents.grantRoles(findApp(authority, clientId).clientId, roles),
     frontChannelLogouts: (sessionId) => authority.sessions.logouts(sessionId),
     rotateSigningKeys: () => keys.rotate(),
     publishSigningKey: ({ issuer } = {}) => keys.publish(issuer),

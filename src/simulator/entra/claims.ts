@@ -81,12 +81,13 @@ export function appOnlyGraphClaims(
   app: KnownApp,
 ): { oid: string; exp: number } & Record<string, unknown> {
   const oid = servicePrincipalId(authority, app.clientId)
+  const roles = authority.consents.grantedRoles(app)
   return {
     ...graphClaims(authority, lifetime, app),
     idtyp: 'app',
     oid,
     sub: oid,
-    roles: [...app.applicationRoles],
+    ...(roles.length > 0 ? { roles: [...roles] } : {}),
   }
 }
 

@@ -22,6 +22,9 @@ export type Consents = {
   /** One person's own consent. */
   accept(clientId: string, userId: string): void
   accepted(clientId: string, userId: string): boolean
+  /** Application permissions this tenant granted instead of the registered ones; undefined is as registered again. */
+  grantRoles(clientId: string, roles: readonly string[] | undefined): void
+  grantedRoles(app: SimulatedApp): readonly string[]
   clear(): void
 }
 
@@ -29,6 +32,7 @@ export type Consents = {
 export function createConsents(): Consents {
   const orders = new Map<string, Consent>()
   const people = new Set<string>()
+  const roles = new Map<string, readonly string[]>()
   return {
     order(clientId, consent) {
       for (const key of people) if (key.startsWith(`${clientId} `)) people.delete(key)
@@ -38,7 +42,13 @@ export function createConsents(): Consents {
     ordered: (clientId) => orders.get(clientId),
     accept: (clientId, userId) => void people.add(`${clientId} ${userId}`),
     accepted: (clientId, userId) => people.has(`${clientId} ${userId}`),
+    grantRoles(clientId, granted) {
+      if (granted) roles.set(clientId, [...granted])
+      else roles.delete(clientId)
+    },
+    grantedRoles: ({ clientId, applicationRoles }) => roles.get(clientId) ?? applicationRoles,
     clear() {
+      roles.clear()
       orders.clear()
       people.clear()
     },

@@ -53,6 +53,11 @@ const accepted = {
     delegated: [...readGroups, ...readBasicGroups],
     application: [...readGroups, ...readBasicGroups],
   },
+  usersDelta: { delegated: ['User.Read.All'], application: ['User.Read.All'] },
+  groupsDelta: {
+    delegated: [...readGroups, ...readBasicGroups],
+    application: [...readGroups, ...readBasicGroups],
+  },
   directoryRoles: {
     delegated: ['RoleManagement.Read.Directory'],
     application: ['RoleManagement.Read.Directory'],

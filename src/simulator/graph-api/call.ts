@@ -2,6 +2,7 @@ import type { Directory } from '../directory/store.ts'
 import type { Challenges } from '../entra/challenges.ts'
 import type { Tokens } from '../entra/tokens.ts'
 import type { Access } from './access.ts'
+import type { Delta } from './delta-settings.ts'
 import type { QueryOptions } from './query-options.ts'
 import type { Throttling } from './throttling.ts'
 
@@ -14,6 +15,7 @@ export type GraphTenant = {
   challenges: Challenges
   now: () => number
   throttling: Throttling
+  delta: Delta
   /** Whether groups of hidden membership are left out of a member's own lists without Member.Read.Hidden. */
   hiddenMembership: 'omitted' | 'shown'
 }

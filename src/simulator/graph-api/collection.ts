@@ -145,7 +145,8 @@ function cutOrdered(
   return { objects: sorted.slice(start, end), next: end < sorted.length ? String(end) : undefined }
 }
 
-function firstAfter(sorted: readonly string[], after: string): number {
+/** The position of the first id that comes after this one. */
+export function firstAfter(sorted: readonly string[], after: string): number {
   let low = 0
   let high = sorted.length
   while (low < high) {

@@ -4,6 +4,7 @@ import type { HttpAnswer, HttpRequest } from '../http.ts'
 import { accessOf } from './access.ts'
 import { answerBatch } from './batch.ts'
 import type { GraphReply, GraphTenant } from './call.ts'
+import { decodeDeltaToken } from './delta-token.ts'
 import { badRequest, errorBody, GraphRefusal, invalidToken } from './errors.ts'
 import { decodePageToken } from './page-token.ts'
 import { resourceUnits } from './costs.ts'
@@ -85,6 +86,10 @@ export function describeGraphRequest(tenant: GraphTenant, request: HttpRequest):
 const pagedProperties = new Set(['memberOf', 'transitiveMemberOf', 'members', 'transitiveMembers'])
 
 function pageOf(segments: readonly string[], query: URLSearchParams): number | undefined {
+  if (segments.at(-1) === 'delta') {
+    const link = query.get('$skiptoken') ?? query.get('$deltatoken') ?? ''
+    return decodeDeltaToken(link)?.page ?? 1
+  }
   const list = segments.length === 1 && (segments[0] === 'users' || segments[0] === 'groups')
   const paged =
     list || (segments.some((segment) => pagedProperties.has(segment)) && segments.at(-1) !== '$count')

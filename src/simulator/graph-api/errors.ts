@@ -80,6 +80,18 @@ export function expiredPageToken(): GraphRefusal {
   )
 }
 
+/** A delta token that is too old; which of the two statuses Graph has for directory objects isn't documented. */
+export function syncStateNotFound(status: 400 | 410): GraphRefusal {
+  return new GraphRefusal(status, 'syncStateNotFound', 'The sync state is not found or has expired.')
+}
+
+/** 410 that leads to a synchronization from the start (Graph docs: delta-query-overview, synchronization reset). */
+export function resyncRequired(location: string): GraphRefusal {
+  return new GraphRefusal(410, 'resyncRequired', 'Resync required. Restart with a full synchronization.', {
+    location,
+  })
+}
+
 /** The error body of every Graph answer (Graph docs: errors). */
 export function errorBody(
   refusal: { code: string; message: string; inner?: Readonly<Record<string, string>> },

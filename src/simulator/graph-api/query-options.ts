@@ -10,6 +10,9 @@ export type QueryOptions = {
   orderBy: string | undefined
   expand: string | undefined
   skipToken: string | undefined
+  deltaToken: string | undefined
+  /** Whether the request carries `Prefer: return=minimal`. */
+  minimal: boolean
   /** Whether the request carries `ConsistencyLevel: eventual`. */
   eventual: boolean
 }
@@ -33,6 +36,8 @@ export function readQueryOptions(
     orderBy: options.get('$orderby'),
     expand: options.get('$expand'),
     skipToken: options.get('$skiptoken'),
+    deltaToken: options.get('$deltatoken'),
+    minimal: /\breturn=minimal\b/i.test(headers['prefer'] ?? ''),
     eventual: headers['consistencylevel']?.toLowerCase() === 'eventual',
   }
 }

@@ -40,7 +40,8 @@ export function objectWriter(shape: Shape): (object: DirectoryObject, limited: b
   }
 }
 
-function project(object: DirectoryObject, shape: Shape, limited: boolean): Record<string, unknown> {
+/** The properties of an object that a shape shows. */
+export function project(object: DirectoryObject, shape: Shape, limited: boolean): Record<string, unknown> {
   const properties: Readonly<Record<string, unknown>> = object
   const wanted = shape.select ? new Set(shape.select.map((name) => name.toLowerCase())) : undefined
   const projected: Record<string, unknown> = {}

@@ -3,6 +3,7 @@ import { findContainer, findUser } from '../directory/store.ts'
 import { mayReadProperties, requirePermission, signedInUser, type GraphOperation } from './access.ts'
 import type { GraphCall, GraphReply } from './call.ts'
 import { answerCollection } from './collection.ts'
+import { answerDelta } from './delta.ts'
 import { badRequest, notFound } from './errors.ts'
 import { answerMemberAction, memberActionOf } from './member-actions.ts'
 import { answerMemberOf, answerMembers, readSegments } from './member-of.ts'
@@ -15,10 +16,12 @@ export function route(call: GraphCall, segments: readonly string[]): GraphReply 
     case 'me':
       return userRoute(call, signedInUser(call.access), rest)
     case 'users':
+      if (isDelta(rest)) return get(call, () => answerDelta(call, 'users'))
       return rest[0] === undefined || rest[0] === '$count'
         ? users(call, rest)
         : userRoute(call, rest[0], rest.slice(1))
     case 'groups':
+      if (isDelta(rest)) return get(call, () => answerDelta(call, 'groups'))
       return rest[0] === undefined || rest[0] === '$count'
         ? groups(call, rest)
         : groupRoute(call, rest[0], rest.slice(1))
@@ -29,6 +32,11 @@ export function route(call: GraphCall, segments: readonly string[]): GraphReply 
     default:
       throw badRequest(`Resource not found for the segment '${root}'.`, 'BadRequest')
   }
+}
+
+/** A function's name may come with its namespace and brackets. */
+function isDelta(rest: readonly string[]): boolean {
+  return rest.length === 1 && /^(microsoft\.graph\.)?delta(\(\))?$/.test(rest[0] ?? '')
 }
 
 function userRoute(call: GraphCall, key: string, rest: readonly string[]): GraphReply {
