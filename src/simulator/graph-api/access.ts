@@ -58,6 +58,8 @@ const accepted = {
     delegated: [...readGroups, ...readBasicGroups],
     application: [...readGroups, ...readBasicGroups],
   },
+  // Only the directory-wide permissions (Graph docs: directoryobject-getbyids).
+  getByIds: { delegated: [], application: [] },
   directoryRoles: {
     delegated: ['RoleManagement.Read.Directory'],
     application: ['RoleManagement.Read.Directory'],

@@ -15,6 +15,7 @@ const baseCosts: Readonly<Record<string, number>> = {
 
 /** What a request takes from the tenant's budget: `x-ms-resource-unit` of its answer, at least 1. */
 export function resourceUnits(operation: string, options: QueryOptions | undefined): number {
+  if (operation === 'getByIds') return options?.select ? 2 : 5
   let cost = baseCosts[operation] ?? 1
   if (options?.select) cost -= 1
   if (options?.expand !== undefined) cost += 1

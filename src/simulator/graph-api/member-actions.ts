@@ -36,7 +36,7 @@ export function answerMemberAction(call: GraphCall, memberId: string, action: Me
   const containers = memberIds(call, memberId, action.endsWith('Groups') ? 'groups' : 'objects')
   if (action.startsWith('check'))
     return ids(call, checked(call, action, new Set(containers.map(({ id }) => id))))
-  const { securityEnabledOnly } = parse(getBody, readJson(call))
+  const { securityEnabledOnly } = parseBody(getBody, readJson(call))
   const wanted = securityEnabledOnly
     ? containers.filter((container) => 'securityEnabled' in container && container.securityEnabled)
     : containers
@@ -51,7 +51,9 @@ export function answerMemberAction(call: GraphCall, memberId: string, action: Me
 function checked(call: GraphCall, action: MemberAction, held: ReadonlySet<string>): string[] {
   const body = readJson(call)
   const asked =
-    action === 'checkMemberGroups' ? parse(checkGroupsBody, body).groupIds : parse(checkObjectsBody, body).ids
+    action === 'checkMemberGroups'
+      ? parseBody(checkGroupsBody, body).groupIds
+      : parseBody(checkObjectsBody, body).ids
   if (asked.length > maxChecked) throw badRequest(`The number of ids must not exceed ${maxChecked}.`)
   return asked.filter(
     (id) => held.has(id.toLowerCase()) && findContainer(call.tenant.directory, id.toLowerCase()),
@@ -63,7 +65,8 @@ function ids(call: GraphCall, value: readonly string[]): GraphReply {
   return { status: 200, type: 'json', body: JSON.stringify(body) }
 }
 
-function parse<T>(schema: z.ZodType<T>, body: unknown): T {
+/** The parameters of an action, refusing as Graph does. */
+export function parseBody<T>(schema: z.ZodType<T>, body: unknown): T {
   const read = schema.safeParse(body)
   if (read.success) return read.data
   const field = read.error.issues[0]?.path.join('.') ?? ''

@@ -5,6 +5,7 @@ import type { GraphCall, GraphReply } from './call.ts'
 import { answerCollection } from './collection.ts'
 import { answerDelta } from './delta.ts'
 import { badRequest, notFound } from './errors.ts'
+import { answerGetByIds } from './get-by-ids.ts'
 import { answerMemberAction, memberActionOf } from './member-actions.ts'
 import { answerMemberOf, answerMembers, readSegments } from './member-of.ts'
 import { assertSelectable, contextUrl, objectWriter } from './rendering.ts'
@@ -86,6 +87,8 @@ function groupRoute(call: GraphCall, id: string, rest: readonly string[]): Graph
 
 function directoryObjectRoute(call: GraphCall, id: string, rest: readonly string[]): GraphReply {
   const { directory } = call.tenant
+  if (/^(microsoft\.graph\.)?getByIds$/.test(id) && rest.length === 0)
+    return post(call, () => answerGetByIds(call))
   if (directory.users.get(id)) return userRoute(call, id, rest)
   if (directory.groups.get(id)) return groupRoute(call, id, rest)
   const object = findContainer(directory, id) ?? refuseUnknown(id)
