@@ -5,6 +5,7 @@ import { defaultApp, type SimulatedApp } from './entra/apps.ts'
 import { createEntraHost } from './entra/host.ts'
 import { createFaults, type Faults } from './faults.ts'
 import type { DeltaControl, DeltaSettings } from './graph-api/delta-settings.ts'
+import type { NotificationControl, NotificationSettings } from './notifications/settings.ts'
 import type { Throttle, ThrottleSettings } from './graph-api/throttling.ts'
 import { createHandlers } from './handlers.ts'
 import { openListeners } from './listeners.ts'
@@ -46,6 +47,13 @@ export type {
   ThrottleSettings,
   ThrottleStatistics,
 } from './graph-api/throttling.ts'
+export type {
+  LifecycleEvent,
+  NotificationAttempt,
+  NotificationControl,
+  NotificationSettings,
+  Subscription,
+} from './notifications/settings.ts'
 export type { LoggedRequest, RequestLog } from './request-log.ts'
 
 /** What a simulated tenant starts from; the same seed gives the same tenant, ids included. */
@@ -75,6 +83,8 @@ export type SimulatorSeed = {
   indexLagMs?: number
   /** How delta queries of users and groups behave, `delta.set` changes it. */
   delta?: DeltaSettings
+  /** How subscriptions and notifications behave, `notifications.set` changes it. */
+  notifications?: NotificationSettings
   /** The simulator's clock in milliseconds; default `Date.now`. */
   now?: () => number
   /** Tenants beside the first on the same authority host, for apps that are `multiTenant`. Default none. */
@@ -103,6 +113,7 @@ export type KnownTenant = EntraAdministration & {
   throttle: Throttle
   lag: IndexLag
   delta: DeltaControl
+  notifications: NotificationControl
 }
 
 export type Simulator = KnownTenant & {
@@ -138,12 +149,13 @@ export async function startSimulator(options: SimulatorSeed = {}): Promise<Simul
   const handlers = createHandlers({ host, graphs, faults, requests })
   const listeners = await openListeners(handlers, address, options.ports ?? {}, options.https ?? true)
   host.addGraphUrls([listeners.graphUrl, ...(listeners.https ? [listeners.https.graphUrl] : [])])
-  const known = ({ tenant, authority, throttling, index, delta }: SimulatedTenant): KnownTenant => ({
-    tenant,
-    throttle: throttling,
-    lag: index,
-    delta,
-    ...administrationOf(authority, tenant, listeners.entraUrl),
+  const known = (simulated: SimulatedTenant): KnownTenant => ({
+    tenant: simulated.tenant,
+    throttle: simulated.throttling,
+    lag: simulated.index,
+    delta: simulated.delta,
+    notifications: simulated.notifications,
+    ...administrationOf(simulated.authority, simulated.tenant, listeners.entraUrl),
   })
   return {
     entraUrl: listeners.entraUrl,
@@ -159,7 +171,10 @@ export async function startSimulator(options: SimulatorSeed = {}): Promise<Simul
       host.reset()
       requests.clear()
     },
-    close: () => listeners.close(),
+    async close() {
+      for (const each of [home, ...others]) each.notifications.restart()
+      await listeners.close()
+    },
   }
 }
 
@@ -173,6 +188,7 @@ function planOf(options: SimulatorSeed, seed: number): TenantPlan {
     indexLagMs: options.indexLagMs ?? 0,
     hiddenMembership: options.hiddenMembership ?? 'omitted',
     delta: options.delta,
+    notifications: options.notifications,
   }
 }
 

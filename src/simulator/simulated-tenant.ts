@@ -7,6 +7,8 @@ import { createConsents } from './entra/consents.ts'
 import type { GraphTenant } from './graph-api/call.ts'
 import { createDelta, type Delta, type DeltaSettings } from './graph-api/delta-settings.ts'
 import { createThrottling, type Throttling, type ThrottleSettings } from './graph-api/throttling.ts'
+import { createHub, type NotificationHub } from './notifications/hub.ts'
+import type { NotificationSettings } from './notifications/settings.ts'
 
 /** What makes one tenant. */
 export type TenantPlan = {
@@ -20,6 +22,7 @@ export type TenantPlan = {
   indexLagMs: number
   hiddenMembership: 'omitted' | 'shown'
   delta: DeltaSettings | undefined
+  notifications: NotificationSettings | undefined
 }
 
 /** One tenant with what both stand-ins know of it. */
@@ -28,6 +31,7 @@ export type SimulatedTenant = {
   index: DirectoryIndex
   throttling: Throttling
   delta: Delta
+  notifications: NotificationHub
   authority: Authority
   graph: GraphTenant
   /** People and groups as at the start. */
@@ -43,6 +47,7 @@ export function addTenant(host: EntraHost, plan: TenantPlan): SimulatedTenant {
   // Delta queries are served from an index of their own, as far behind as a test wants.
   const deltaIndex = createDirectoryIndex(index.source, now)
   const delta = createDelta(deltaIndex, plan.delta)
+  const notifications = createHub({ directory, now, settings: plan.notifications })
   const tenant = tenantOf(deltaIndex.source)
   const fill = (): void => {
     generateTenant(tenant, { seed, users, groups })
@@ -64,6 +69,7 @@ export function addTenant(host: EntraHost, plan: TenantPlan): SimulatedTenant {
     index,
     throttling,
     delta,
+    notifications,
     authority,
     graph: {
       directory,
@@ -73,12 +79,14 @@ export function addTenant(host: EntraHost, plan: TenantPlan): SimulatedTenant {
       now,
       throttling,
       delta,
+      notifications,
       hiddenMembership,
     },
     reset() {
       index.set(0)
       index.catchUp()
       delta.restart()
+      notifications.restart()
       clearDirectory(directory, seed)
       fill()
       consents.clear()

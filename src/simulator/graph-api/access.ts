@@ -58,6 +58,11 @@ const accepted = {
     delegated: [...readGroups, ...readBasicGroups],
     application: [...readGroups, ...readBasicGroups],
   },
+  // Members alone are not enough (Graph docs: subscription-post-subscriptions).
+  groupSubscription: {
+    delegated: ['Group.Read.All', 'Group.ReadWrite.All'],
+    application: ['Group.Read.All', 'Group.ReadWrite.All'],
+  },
   // Only the directory-wide permissions (Graph docs: directoryobject-getbyids).
   getByIds: { delegated: [], application: [] },
   directoryRoles: {

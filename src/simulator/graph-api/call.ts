@@ -1,6 +1,7 @@
 import type { Directory } from '../directory/store.ts'
 import type { Challenges } from '../entra/challenges.ts'
 import type { Tokens } from '../entra/tokens.ts'
+import type { NotificationHub } from '../notifications/hub.ts'
 import type { Access } from './access.ts'
 import type { Delta } from './delta-settings.ts'
 import type { QueryOptions } from './query-options.ts'
@@ -16,6 +17,7 @@ export type GraphTenant = {
   now: () => number
   throttling: Throttling
   delta: Delta
+  notifications: NotificationHub
   /** Whether groups of hidden membership are left out of a member's own lists without Member.Read.Hidden. */
   hiddenMembership: 'omitted' | 'shown'
 }

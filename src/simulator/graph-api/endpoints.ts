@@ -44,7 +44,7 @@ export async function answerGraph(
       units = resourceUnits(operationOf(segments), options)
       extra = tenant.throttling.admit(access.appId, units, request.headers['x-ms-throttle-priority'])
       const seen = options.eventual ? { ...tenant, directory: tenant.index() } : tenant
-      reply = route({ tenant: seen, baseUrl, method, path, query, body, options, access }, segments)
+      reply = await route({ tenant: seen, baseUrl, method, path, query, body, options, access }, segments)
     }
   } catch (error) {
     if (!(error instanceof GraphRefusal)) throw error

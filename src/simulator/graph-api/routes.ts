@@ -9,9 +9,10 @@ import { answerGetByIds } from './get-by-ids.ts'
 import { answerMemberAction, memberActionOf } from './member-actions.ts'
 import { answerMemberOf, answerMembers, readSegments } from './member-of.ts'
 import { assertSelectable, contextUrl, objectWriter } from './rendering.ts'
+import { answerSubscriptions } from './subscriptions.ts'
 
 /** Answers an authorized request by its path segments after the version; what follows a subject is a route below. */
-export function route(call: GraphCall, segments: readonly string[]): GraphReply {
+export function route(call: GraphCall, segments: readonly string[]): GraphReply | Promise<GraphReply> {
   const [root = '', ...rest] = segments
   switch (root.toLowerCase()) {
     case 'me':
@@ -30,6 +31,8 @@ export function route(call: GraphCall, segments: readonly string[]): GraphReply 
       return directoryRoles(call, rest)
     case 'directoryobjects':
       return directoryObjectRoute(call, rest[0] ?? '', rest.slice(1))
+    case 'subscriptions':
+      return answerSubscriptions(call, rest)
     default:
       throw badRequest(`Resource not found for the segment '${root}'.`, 'BadRequest')
   }
