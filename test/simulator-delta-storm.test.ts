@@ -44,6 +44,28 @@ test.each(troubles)('a client that merges by id knows the directory where Graph 
   expect(livePeople(groups, expected.users)).toStrictEqual(livePeople(expected.groups, expected.users))
 })
 
+test('a client of a lagging Graph knows the directory as it was, and all of it once Graph has caught up', async () => {
+  simulator.reset()
+  simulator.delta.set({ pageSize: 9, membersPerPage: 4 })
+  const on = await appOnly(simulator, ['GroupMember.Read.All', 'Member.Read.Hidden'])
+  const groups = nothingKnown()
+  let link = '/groups/delta?$select=displayName,members'
+  for (let round = 0; round < 4; round++) {
+    simulator.delta.lag.hold()
+    const { users, groups: before } = truth(simulator)
+    simulator.tenant.mutate(round, 80)
+    const { entries, deltaLink } = await readRound(on, link)
+    take(groups, entries)
+    expect(groups.names).toStrictEqual(before.names)
+    expect(livePeople(groups, users)).toStrictEqual(livePeople(before, users))
+    link = deltaLink
+    simulator.delta.lag.catchUp()
+  }
+  take(groups, (await readRound(on, link)).entries)
+  const { users, groups: now } = truth(simulator)
+  expect(livePeople(groups, users)).toStrictEqual(livePeople(now, users))
+})
+
 test('a storm does the same again from the same seed, and something else from another', () => {
   const storm = (seed: number) => {
     simulator.reset()

@@ -103,6 +103,27 @@ describe('a first round', () => {
   )
 })
 
+test('devices and apps are members beside people and groups, and no users', async () => {
+  const device = tenant.addDevice({ displayName: 'Laptop' })
+  const principal = tenant.addServicePrincipal({ displayName: 'Backup' })
+  const { deltaLink } = await readRound(on, groupsDelta)
+  for (const { id } of [device, principal]) tenant.addMember(group.id, id)
+  const told = [device, principal].map(({ id, '@odata.type': type }) => ({ '@odata.type': type, id }))
+  expect(members(await since(deltaLink), group.id)).toStrictEqual(told)
+  expect(members(await since(groupsDelta), group.id)).toStrictEqual(expect.arrayContaining(told))
+  const all = (await ask(on, `/groups/${group.id}/members?$select=id,displayName`)).json
+  // What the app may not read is there with type and id.
+  expect(all).toHaveProperty(
+    'value',
+    expect.arrayContaining(told.map((each) => expect.objectContaining(each))),
+  )
+  const people = `/groups/${group.id}/transitiveMembers/microsoft.graph.user?$count=true&$select=id`
+  expect((await ask(on, people, { headers: { ConsistencyLevel: 'eventual' } })).json).toMatchObject({
+    '@odata.count': 1,
+    value: [{ id: user.id }],
+  })
+})
+
 describe('a round of changes', () => {
   test('is one page without entries after nothing changed, as often as it is asked', async () => {
     const { deltaLink } = await readRound(on, groupsDelta)

@@ -16,9 +16,11 @@ export { defaultApp, defaultClientId, defaultClientSecret, type SimulatedApp } f
 export type {
   AdministrativeUnit,
   Container,
+  Device,
   DirectoryObject,
   DirectoryRole,
   Group,
+  ServicePrincipal,
   User,
 } from './directory/objects.ts'
 export type { IndexLag } from './directory/index-lag.ts'

@@ -5,7 +5,10 @@ import { ask, type Target } from './graph-requests.ts'
 
 const removed = z.strictObject({ reason: z.enum(['changed', 'deleted']) }).optional()
 const member = z.strictObject({
-  '@odata.type': z.enum(['#microsoft.graph.user', '#microsoft.graph.group']),
+  '@odata.type': z.templateLiteral([
+    '#microsoft.graph.',
+    z.enum(['user', 'group', 'device', 'servicePrincipal']),
+  ]),
   id: z.guid(),
   '@removed': removed,
 })

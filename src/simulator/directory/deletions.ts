@@ -1,6 +1,15 @@
 import type { MemberType } from './journal.ts'
 import type { Group, User } from './objects.ts'
-import { findContainer, groupIn, unknown, userIn, type Deleted, type Directory, type Table } from './store.ts'
+import {
+  findContainer,
+  findMember,
+  groupIn,
+  unknown,
+  userIn,
+  type Deleted,
+  type Directory,
+  type Table,
+} from './store.ts'
 
 export type Deletions = {
   deleteUser(id: string): void
@@ -83,14 +92,14 @@ export function saveUser({ users, userIdsByName }: Directory, user: User): void 
 
 /** Notes that a group got or lost a member; roles and units are in no delta query of groups. */
 export function markLink(
-  { users, groups, deletedUsers, deletedGroups, journal }: Directory,
+  directory: Directory,
   containerId: string,
   memberId: string,
   gone?: MemberType,
 ): void {
+  const { groups, deletedGroups, journal } = directory
   if (!groups.get(containerId) && !deletedGroups.get(containerId)) return
-  const isUser = users.get(memberId) !== undefined || deletedUsers.get(memberId) !== undefined
-  const type = gone ?? (isUser ? '#microsoft.graph.user' : '#microsoft.graph.group')
+  const type = gone ?? findMember(directory, memberId)?.['@odata.type'] ?? unknown('member', memberId)
   journal.mark({ what: 'member', id: containerId, member: memberId, type })
 }
 
@@ -104,13 +113,13 @@ type LinksOf = Omit<Deleted<unknown>, 'object'>
 
 /** Puts links back. Where the other end is softly deleted itself they come back with it. */
 function relink(directory: Directory, id: string, { containers, members }: LinksOf): void {
-  const { users, groups, deletedUsers, deletedGroups, memberships } = directory
+  const { deletedUsers, deletedGroups, memberships } = directory
   for (const container of containers) {
     if (findContainer(directory, container)) memberships.add(container, id)
     else keep(deletedGroups, container, { members: [id], containers: [] })
   }
   for (const member of members) {
-    if (users.get(member) ?? groups.get(member)) memberships.add(id, member)
+    if (findMember(directory, member)) memberships.add(id, member)
     else if (deletedUsers.get(member)) keep(deletedUsers, member, { members: [], containers: [id] })
     else keep(deletedGroups, member, { members: [], containers: [id] })
   }

@@ -71,11 +71,12 @@ export function createDirectoryIndex(directory: Directory, now: () => number): D
 
 function copyOf(directory: Directory): Directory {
   const copy = { ...createDirectory(0, directory.tenantId), journal: directory.journal.copy() }
-  const { users, groups, roles, units, deletedUsers, deletedGroups, memberships } = directory
+  const { users, groups, roles, units, others, deletedUsers, deletedGroups, memberships } = directory
   for (const user of users.values()) saveUser(copy, user)
   for (const group of groups.values()) copy.groups.set(group.id, group)
   for (const role of roles.values()) copy.roles.set(role.id, role)
   for (const unit of units.values()) copy.units.set(unit.id, unit)
+  for (const other of others.values()) copy.others.set(other.id, other)
   for (const each of deletedUsers.values()) copy.deletedUsers.set(each.object.id, each)
   for (const each of deletedGroups.values()) copy.deletedGroups.set(each.object.id, each)
   for (const table of [groups, roles, units])
@@ -106,6 +107,10 @@ function journaled(directory: Directory, pass: (apply: Change['apply']) => void)
     units: journaledTable(directory.units, {
       set: (id, unit) => pass((index) => index.units.set(id, unit)),
       delete: (id) => pass((index) => void index.units.delete(id)),
+    }),
+    others: journaledTable(directory.others, {
+      set: (id, other) => pass((index) => index.others.set(id, other)),
+      delete: (id) => pass((index) => void index.others.delete(id)),
     }),
     deletedUsers: journaledTable(directory.deletedUsers, {
       set: (id, user) => pass((index) => index.deletedUsers.set(id, user)),

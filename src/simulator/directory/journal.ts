@@ -1,3 +1,5 @@
+import type { Group, OtherMember, User } from './objects.ts'
+
 /** One thing that changed. What it is now is looked up when somebody asks, so a mark never tells anything untrue. */
 export type Mark =
   /** `properties` undefined: made, deleted or restored, and so all of it. */
@@ -5,7 +7,7 @@ export type Mark =
   /** A link of a group and a direct member; the type is kept because the member may be gone when it is asked for. */
   | { what: 'member'; id: string; member: string; type: MemberType }
 
-export type MemberType = '#microsoft.graph.user' | '#microsoft.graph.group'
+export type MemberType = (User | Group | OtherMember)['@odata.type']
 
 /** What changed, in order. A mark's position never changes; readers keep positions as their tokens. */
 export type Journal = {

@@ -4,6 +4,8 @@ export type ObjectType =
   | '#microsoft.graph.group'
   | '#microsoft.graph.directoryRole'
   | '#microsoft.graph.administrativeUnit'
+  | '#microsoft.graph.device'
+  | '#microsoft.graph.servicePrincipal'
 
 /** A user with the properties the simulator knows; names are Graph's own. Never mutated: changes replace it. */
 export type User = {
@@ -83,7 +85,29 @@ export type AdministrativeUnit = {
   readonly visibility: string | null
 }
 
-export type DirectoryObject = User | Group | DirectoryRole | AdministrativeUnit
+/** A computer, which can be in groups beside people. */
+export type Device = {
+  readonly '@odata.type': '#microsoft.graph.device'
+  readonly id: string
+  readonly deletedDateTime: null
+  readonly accountEnabled: boolean
+  readonly deviceId: string
+  readonly displayName: string
+}
+
+/** An app in this tenant, which can be in groups beside people. */
+export type ServicePrincipal = {
+  readonly '@odata.type': '#microsoft.graph.servicePrincipal'
+  readonly id: string
+  readonly deletedDateTime: null
+  readonly accountEnabled: boolean
+  readonly appId: string
+  readonly displayName: string
+}
+
+export type DirectoryObject = User | Group | DirectoryRole | AdministrativeUnit | Device | ServicePrincipal
+/** Who is a member without being a user or a group. */
+export type OtherMember = Device | ServicePrincipal
 /** What somebody can be a member of. */
 export type Container = Group | DirectoryRole | AdministrativeUnit
 

@@ -1,7 +1,7 @@
 import { randomFrom, type Random } from '../random.ts'
 import { createJournal, type Journal } from './journal.ts'
 import { createMemberships, type Links, type Memberships } from './memberships.ts'
-import type { AdministrativeUnit, Container, DirectoryRole, Group, User } from './objects.ts'
+import type { AdministrativeUnit, Container, DirectoryRole, Group, OtherMember, User } from './objects.ts'
 
 /** Everything one simulated tenant holds. The HTTP side reads it; only the `Tenant` API changes it. */
 export type Directory = {
@@ -13,6 +13,7 @@ export type Directory = {
   readonly groups: Table<Group>
   readonly roles: Table<DirectoryRole>
   readonly units: Table<AdministrativeUnit>
+  readonly others: Table<OtherMember>
   readonly memberships: Memberships
   readonly userIdsByName: Map<string, string>
   /** Soft-deleted, and restorable with their links. */
@@ -53,6 +54,7 @@ export function createDirectory(
     groups: createTable<Group>(),
     roles: createTable<DirectoryRole>(),
     units,
+    others: createTable<OtherMember>(),
     memberships: createMemberships((containerId) => units.get(containerId) === undefined),
     userIdsByName: new Map(),
     deletedUsers: createTable<Deleted<User>>(),
@@ -64,9 +66,19 @@ export function createDirectory(
 
 /** Empties the tenant and starts its sequence of ids again. */
 export function clearDirectory(directory: Directory, seed: number): void {
-  const { users, groups, roles, units, deletedUsers, deletedGroups, memberships, userIdsByName, journal } =
-    directory
-  for (const kept of [users, groups, roles, units, deletedUsers, deletedGroups]) kept.clear()
+  const {
+    users,
+    groups,
+    roles,
+    units,
+    others,
+    deletedUsers,
+    deletedGroups,
+    memberships,
+    userIdsByName,
+    journal,
+  } = directory
+  for (const kept of [users, groups, roles, units, others, deletedUsers, deletedGroups]) kept.clear()
   for (const kept of [memberships, userIdsByName, journal]) kept.clear()
   directory.random = randomFrom(seed, 'objects')
 }
@@ -75,6 +87,11 @@ export function clearDirectory(directory: Directory, seed: number): void {
 export function findUser(directory: Directory, key: string): User | undefined {
   const name = key.toLowerCase()
   return directory.users.get(name) ?? directory.users.get(directory.userIdsByName.get(name) ?? '')
+}
+
+/** Whoever can be in a group. */
+export function findMember(directory: Directory, id: string): User | Group | OtherMember | undefined {
+  return directory.users.get(id) ?? directory.groups.get(id) ?? directory.others.get(id)
 }
 
 export function findContainer(directory: Directory, id: string): Container | undefined {

@@ -1,9 +1,18 @@
 import { mutate, type Mutation } from './mutations.ts'
 import { groupOf, type NewGroup } from './new-group.ts'
 import { userOf, type NewUser } from './new-user.ts'
-import type { AdministrativeUnit, Container, DirectoryRole, Group, User } from './objects.ts'
+import type {
+  AdministrativeUnit,
+  Container,
+  Device,
+  DirectoryRole,
+  Group,
+  OtherMember,
+  ServicePrincipal,
+  User,
+} from './objects.ts'
 import { deletions, markLink, saveUser } from './deletions.ts'
-import { findContainer, groupIn, unknown, userIn, type Directory } from './store.ts'
+import { findContainer, findMember, groupIn, unknown, userIn, type Directory } from './store.ts'
 
 /** The administrator's side of the simulated tenant. Every method throws an error naming an id it does not know. */
 export type Tenant = {
@@ -36,7 +45,9 @@ export type Tenant = {
     description?: string
   }): DirectoryRole
   addAdministrativeUnit(wanted: { displayName: string; description?: string }): AdministrativeUnit
-  /** Adds a user or a group to a group, directory role or administrative unit; adding twice changes nothing. */
+  addDevice(wanted: { displayName: string }): Device
+  addServicePrincipal(wanted: { displayName: string }): ServicePrincipal
+  /** Adds a user, a group or one of these to a group, directory role or administrative unit; adding twice changes nothing. */
   addMember(containerId: string, memberId: string): void
   removeMember(containerId: string, memberId: string): void
   nest(parentId: string, childId: string): void
@@ -70,6 +81,7 @@ export function tenantOf(directory: Directory): Tenant {
     ...groupChanges(directory),
     ...deletions(directory),
     ...administration(directory),
+    ...otherMembers(directory),
     ...links(directory),
     mutate: (seed, count) => mutate(tenant, directory, seed, count),
   }
@@ -160,11 +172,38 @@ function administration(directory: Directory): Part<'addDirectoryRole' | 'addAdm
   }
 }
 
+function otherMembers(directory: Directory): Part<'addDevice' | 'addServicePrincipal'> {
+  const { others } = directory
+  const shared = () => ({ id: directory.random.uuid(), deletedDateTime: null, accountEnabled: true })
+  return {
+    addDevice({ displayName }) {
+      const device: Device = {
+        '@odata.type': '#microsoft.graph.device',
+        ...shared(),
+        deviceId: directory.random.uuid(),
+        displayName,
+      }
+      others.set(device.id, device)
+      return device
+    },
+    addServicePrincipal({ displayName }) {
+      const principal: ServicePrincipal = {
+        '@odata.type': '#microsoft.graph.servicePrincipal',
+        ...shared(),
+        appId: directory.random.uuid(),
+        displayName,
+      }
+      others.set(principal.id, principal)
+      return principal
+    },
+  }
+}
+
 function links(directory: Directory): Part<'addMember' | 'removeMember' | 'nest' | 'groupsOf'> {
-  const { users, groups, memberships } = directory
+  const { groups, memberships } = directory
   const addMember = (containerId: string, memberId: string): void => {
     const container = findContainer(directory, containerId) ?? unknown('group', containerId)
-    const member = users.get(memberId) ?? groups.get(memberId) ?? unknown('member', memberId)
+    const member = findMember(directory, memberId) ?? unknown('member', memberId)
     assertCanContain(container, member)
     if (memberships.has(container.id, member.id)) return
     memberships.add(container.id, member.id)
@@ -192,7 +231,7 @@ export function hasHiddenMembership(group: Group): boolean {
   return group.visibility === 'HiddenMembership'
 }
 
-function assertCanContain(container: Container, member: User | Group): void {
+function assertCanContain(container: Container, member: User | Group | OtherMember): void {
   if (member['@odata.type'] !== '#microsoft.graph.group') return
   if (container['@odata.type'] === '#microsoft.graph.group' && container.groupTypes.includes('Unified'))
     throw new Error(`Microsoft 365 group ${container.id} cannot contain group ${member.id}`)

@@ -28,6 +28,8 @@ const readers: Readonly<Record<ObjectType, readonly string[]>> = {
   '#microsoft.graph.group': [...readGroups, ...readBasicGroups],
   '#microsoft.graph.directoryRole': ['RoleManagement.Read.Directory'],
   '#microsoft.graph.administrativeUnit': ['AdministrativeUnit.Read.All'],
+  '#microsoft.graph.device': ['Device.Read.All'],
+  '#microsoft.graph.servicePrincipal': ['Application.Read.All'],
 }
 
 /** What each call accepts besides the directory-wide permissions (Graph docs: the permission table of each call). */

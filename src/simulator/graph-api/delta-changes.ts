@@ -1,5 +1,6 @@
 import type { Mark, MemberType } from '../directory/journal.ts'
 import { isDirectMember } from '../directory/deletions.ts'
+import { findMember } from '../directory/store.ts'
 import { defaultUserProperties, type Group, type User } from '../directory/objects.ts'
 import type { GraphCall } from './call.ts'
 import { firstAfter } from './collection.ts'
@@ -69,7 +70,8 @@ function addMembers(
   let last = after
   for (const member of members.slice(firstAfter(members, after))) {
     if (entry.members.size >= delta.settings().membersPerPage + again) return last
-    entry.members.set(member, presentMember(directory, member)['@odata.type'])
+    const type = findMember(directory, member)?.['@odata.type']
+    if (type) entry.members.set(member, type)
     last = member
   }
   return undefined
@@ -100,9 +102,7 @@ function write(call: GraphCall, token: DeltaToken, touched: ReadonlyMap<string, 
     if (!object) return removedObject(directory, token.set, id)
     const entry = objectEntry(object, token.select, onlyChanged ? properties : undefined)
     const told = [...members].map(([member, type]) =>
-      isDirectMember(directory, id, member)
-        ? presentMember(directory, member, type)
-        : removedMember(member, type),
+      isDirectMember(directory, id, member) ? presentMember(member, type) : removedMember(member, type),
     )
     return told.length > 0 ? { ...entry, 'members@delta': told } : entry
   })

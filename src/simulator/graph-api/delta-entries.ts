@@ -17,9 +17,8 @@ export function removedMember(id: string, type: MemberType): MemberEntry {
   return { '@odata.type': type, id, '@removed': { reason: 'deleted' } }
 }
 
-export function presentMember({ users }: Directory, id: string, type?: MemberType): MemberEntry {
-  const found = users.get(id) ? '#microsoft.graph.user' : '#microsoft.graph.group'
-  return { '@odata.type': type ?? found, id }
+export function presentMember(id: string, type: MemberType): MemberEntry {
+  return { '@odata.type': type, id }
 }
 
 /** `changed` can come back, `deleted` can't. */

@@ -1,7 +1,7 @@
 import type { MemberType } from '../directory/journal.ts'
 import type { Group, User } from '../directory/objects.ts'
 import { isDirectMember } from '../directory/deletions.ts'
-import type { Directory } from '../directory/store.ts'
+import { findMember, type Directory } from '../directory/store.ts'
 import type { GraphCall } from './call.ts'
 import { firstAfter } from './collection.ts'
 import {
@@ -12,6 +12,7 @@ import {
   removedObject,
   tellsMembers,
   type DeltaCut,
+  type MemberEntry,
 } from './delta-entries.ts'
 import type { DeltaToken } from './delta-token.ts'
 
@@ -42,7 +43,7 @@ export function cutFirstRound(call: GraphCall, token: DeltaToken): DeltaCut {
       const left = resumed
         ? []
         : [...(gone?.get(id) ?? [])].map(([member, type]) => removedMember(member, type))
-      const told = [...left, ...slice.map((member) => presentMember(directory, member))]
+      const told = [...left, ...slice.flatMap((member) => memberNow(directory, member))]
       if (told.length > 0) entry['members@delta'] = told
       if (id >= (ids[start] ?? '') && from + membersPerPage < members.length)
         return { entries, next: { ...token, after: id, member: slice.at(-1) ?? '' } }
@@ -51,6 +52,11 @@ export function cutFirstRound(call: GraphCall, token: DeltaToken): DeltaCut {
   if (end < ids.length) return { entries, next: { ...token, after: ids[end - 1] ?? '', member: '' } }
   if (removedAtFirst) entries.push(...objectsGone(directory, token))
   return { entries, next: undefined }
+}
+
+function memberNow(directory: Directory, id: string): MemberEntry[] {
+  const found = findMember(directory, id)
+  return found ? [presentMember(id, found['@odata.type'])] : []
 }
 
 function objectsGone(directory: Directory, { set, ids }: DeltaToken): object[] {

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { DirectoryObject } from '../directory/objects.ts'
-import { findContainer } from '../directory/store.ts'
+import { findContainer, findMember } from '../directory/store.ts'
 import { mayReadProperties, requirePermission } from './access.ts'
 import type { GraphCall, GraphReply } from './call.ts'
 import { badRequest } from './errors.ts'
@@ -21,7 +21,7 @@ export function answerGetByIds(call: GraphCall): GraphReply {
   const write = objectWriter({ select: call.options.select, typed: true })
   const { directory } = call.tenant
   const values = [...new Set(ids.map((id) => id.toLowerCase()))].flatMap((id) => {
-    const object: DirectoryObject | undefined = directory.users.get(id) ?? findContainer(directory, id)
+    const object: DirectoryObject | undefined = findMember(directory, id) ?? findContainer(directory, id)
     if (!object || !(all || wanted.includes(object['@odata.type'].toLowerCase()))) return []
     return write(object, !mayReadProperties(call.access, object))
   })

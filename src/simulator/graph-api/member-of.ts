@@ -1,5 +1,5 @@
 import type { Container, DirectoryObject, ObjectType } from '../directory/objects.ts'
-import { findContainer } from '../directory/store.ts'
+import { findContainer, findMember } from '../directory/store.ts'
 import { hasHiddenMembership } from '../directory/tenant.ts'
 import { mayReadHidden } from './access.ts'
 import type { GraphCall, GraphReply } from './call.ts'
@@ -12,6 +12,8 @@ const sets: Readonly<Record<ObjectType, string>> = {
   '#microsoft.graph.group': 'groups',
   '#microsoft.graph.directoryRole': 'directoryRoles',
   '#microsoft.graph.administrativeUnit': 'administrativeUnits',
+  '#microsoft.graph.device': 'devices',
+  '#microsoft.graph.servicePrincipal': 'servicePrincipals',
 }
 
 /** What follows a navigation property in a path: an OData cast, `/$count`, or both. */
@@ -55,7 +57,7 @@ export function answerMemberOf(
   )
 }
 
-/** `members` of a group: users and groups, of which an app sees as much as it may read of each type. */
+/** `members` of a group: users, groups, devices and apps, of which an app sees as much as it may read of each type. */
 export function answerMembers(
   call: GraphCall,
   groupId: string,
@@ -70,7 +72,7 @@ export function answerMembers(
     call,
     {
       ids: seesMembers ? ids : [],
-      find: (id) => directory.users.get(id) ?? directory.groups.get(id),
+      find: (id) => findMember(directory, id),
       set: segments.cast === undefined ? 'directoryObjects' : sets[segments.cast],
       cast: segments.cast,
       visible: undefined,
