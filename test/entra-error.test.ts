@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { SyncError } from '../src/errors.ts'
 import { classifyEntraError, entraFailure, type EntraErrorClass } from '../src/login/entra-error.ts'
-import { identityFailure } from '../src/login/on-behalf-of.ts'
+import { identityFailure } from '../src/login/identity-token.ts'
 
 const answer = { status: 400, error: 'invalid_grant', suberror: '', codes: [] as number[] }
 
