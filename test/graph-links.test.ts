@@ -2,7 +2,8 @@ import { createGraphClient } from '../src/graph/client.ts'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { retryAfterMs } from '../src/retry-after.ts'
-import { nextPath, readMemberships } from '../src/graph/memberships.ts'
+import { nextPath } from '../src/graph/group-pages.ts'
+import { readMemberships } from '../src/graph/memberships.ts'
 
 test.for([
   'https://graph.microsoft.com.evil.example/v1.0/me',

@@ -28,3 +28,16 @@ export function refuse(answer: Answer): SyncError {
   if (status >= 500 || status === 408 || status === 424) return new GraphUnavailable(said, details)
   return new SyncError('unexpected_response', said, details)
 }
+
+/** Graph says that what was asked for doesn't exist: a 404 alone proves nothing (Graph docs: errors). */
+export function isNotFound(answer: Answer): boolean {
+  if (answer.status !== 404) return false
+  const body = graphError.safeParse(answer.json)
+  return body.success && body.data.error.code === 'Request_ResourceNotFound'
+}
+
+export function unexpected(what: string, requestId: string | undefined): SyncError {
+  return new SyncError('unexpected_response', `Graph's answer does not have the shape of ${what}`, {
+    requestId,
+  })
+}

@@ -1,14 +1,12 @@
 import { z } from 'zod'
 import { Throttled } from '../errors.ts'
-import { refuse } from './answer.ts'
+import { isNotFound, refuse } from './answer.ts'
+import { answerTo, maxRequests } from './batch.ts'
 import type { GraphClient } from './client.ts'
-import { batchAnswer, graphError, type BatchAnswer } from './wire.ts'
+import { batchAnswer, type BatchAnswer } from './wire.ts'
 
-/** How many groups one question holds: a batch of 20 (Graph docs: json-batching), of which one asks who is asking. */
-export const maxGroupsAsked = 19
-
-/** A group is gone for all only where this code stands beside the 404 (Graph docs: errors). */
-const notFound = 'Request_ResourceNotFound'
+/** How many groups one question holds: a batch, of which one request asks who is asking. */
+export const maxGroupsAsked = maxRequests - 1
 
 /** Guests may be kept from seeing that a group exists, so what they don't find proves nothing. */
 const memberOfTenant = z.object({ userType: z.literal('Member') })
@@ -41,27 +39,19 @@ export async function readDeletedGroups(
   const batch = batchAnswer.safeParse(json)
   if (!batch.success) return { objectIds: [], throttled: undefined }
   const { data } = batch
-  const isProof = memberOfTenant.safeParse(answerTo(data, 'me')?.body).success
+  const isProof = memberOfTenant.safeParse(answerTo(data, 'me')?.json).success
+  const isGone = (index: number) => {
+    const answer = answerTo(data, `group-${index}`)
+    return answer !== undefined && isNotFound(answer)
+  }
   return {
-    objectIds: asked.filter((_, index) => isProof && isGone(answerTo(data, `group-${index}`))),
+    objectIds: asked.filter((_, index) => isProof && isGone(index)),
     throttled: data.responses.map(pauseAsked).find((pause) => pause !== undefined),
   }
 }
 
 function pauseAsked({ status, headers, body }: BatchAnswer['responses'][number]): Throttled | undefined {
   if (status < 400) return undefined
-  const error = refuse({ status, headers: new Headers(headers ?? {}), json: body })
+  const error = refuse({ status, headers, json: body })
   return error instanceof Throttled ? error : undefined
-}
-
-/** Undefined also where there are two. */
-function answerTo({ responses }: BatchAnswer, id: string): BatchAnswer['responses'][number] | undefined {
-  const [answer, ...others] = responses.filter((response) => response.id === id)
-  return others.length === 0 ? answer : undefined
-}
-
-function isGone(answer: BatchAnswer['responses'][number] | undefined): boolean {
-  if (answer?.status !== 404) return false
-  const body = graphError.safeParse(answer.body)
-  return body.success && body.data.error.code === notFound
 }

@@ -18,9 +18,7 @@ const mostUnits = 10
 /** Pure. Each request of a batch is counted on its own; where Graph tells no number it is one, the least there is. */
 export function usageOf(answer: Answer): GraphUsage {
   const batch = batchAnswer.safeParse(answer.json)
-  const told = batch.success
-    ? batch.data.responses.map(({ headers }) => new Headers(headers ?? {}))
-    : [answer.headers]
+  const told = batch.success ? batch.data.responses.map(({ headers }) => headers) : [answer.headers]
   const units = told.reduce(
     (sum, headers) => sum + Math.min(positive(headers.get('x-ms-resource-unit')) ?? 1, mostUnits),
     0,

@@ -46,10 +46,11 @@ export const groupProperties = [
   'groupTypes',
 ]
 
-/**
- * A page proves something only as far as it is understood: one that carries an error beside its value, or a link we don't
- * know, is no page.
- */
+/** Whether an answer is understood: one that carries an error beside its value, or a link we don't know, is no page. */
+const isUnderstood = (page: object) =>
+  Object.keys(page).every((key) => key === '@odata.nextLink' || !/^error$|link$/i.test(key))
+
+/** A page proves something only as far as it is understood. */
 export const groupPage = z
   .looseObject({
     value: z.array(group),
@@ -57,25 +58,26 @@ export const groupPage = z
     /** How many there are in all; on the first page only (Graph docs: paging). */
     '@odata.count': z.number().int().nonnegative().optional(),
   })
-  .refine((page) =>
-    Object.keys(page).every((key) => key === '@odata.nextLink' || !/^error$|link$/i.test(key)),
-  )
+  .refine(isUnderstood)
 
 export type GroupPage = z.output<typeof groupPage>
 
 /** A property that is missing or has another type is not told; a person without an id is no person. */
 const told = z.string().max(1024).nullish().catch(null)
 
-export const me = z
+/** A person as Graph shows them: their id, their labels, and whether they may sign in, which only administrators see. */
+export const person = z
   .object({
     id: z.string().transform((id) => id.toLowerCase()),
     displayName: told,
     userPrincipalName: told,
     mail: told,
     otherMails: z.array(z.string().max(1024)).max(100).nullish().catch(null),
+    accountEnabled: z.boolean().nullish().catch(null),
   })
-  .transform(({ id, ...labels }) => ({
+  .transform(({ id, accountEnabled, ...labels }) => ({
     id,
+    enabled: accountEnabled ?? undefined,
     profile: {
       displayName: labels.displayName ?? null,
       userPrincipalName: labels.userPrincipalName ?? null,
@@ -84,18 +86,41 @@ export const me = z
     },
   }))
 
+export type Person = z.output<typeof person>
+
 export const profileProperties = ['id', 'displayName', 'userPrincipalName', 'mail', 'otherMails']
+
+/** Who isn't on it isn't there only where it is the last page. */
+export const peoplePage = z
+  .looseObject({ value: z.array(person), '@odata.nextLink': z.string().optional() })
+  .refine(isUnderstood)
+
+/** What can't be a header is left out, and nothing else for its sake. */
+function headersOf(given: Record<string, unknown>): Headers {
+  const headers = new Headers()
+  for (const [name, value] of Object.entries(given)) {
+    try {
+      if (typeof value === 'string' || typeof value === 'number') headers.set(name, String(value))
+    } catch {
+      // Not a name, or not a value, that HTTP knows.
+    }
+  }
+  return headers
+}
+
+/** One that is malformed takes nothing from the others; its status is then one that nobody sends. */
+const innerAnswer = z.object({
+  id: z.string(),
+  status: z.number().int().catch(0),
+  headers: z.record(z.string(), z.unknown()).catch({}).transform(headersOf),
+  body: z.unknown().optional(),
+})
 
 /** Inner answers come in any order; bodies may be objects or, for other types, text (Graph docs: json-batching). */
 export const batchAnswer = z.object({
-  responses: z.array(
-    z.object({
-      id: z.string(),
-      status: z.number().int(),
-      headers: z.record(z.string(), z.string()).nullish(),
-      body: z.unknown().optional(),
-    }),
-  ),
+  responses: z
+    .array(innerAnswer.nullable().catch(null))
+    .transform((responses) => responses.filter((response) => response !== null)),
 })
 
 export type BatchAnswer = z.output<typeof batchAnswer>
