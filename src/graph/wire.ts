@@ -95,6 +95,8 @@ export const peoplePage = z
   .looseObject({ value: z.array(person), '@odata.nextLink': z.string().optional() })
   .refine(isUnderstood)
 
+export type PeoplePage = z.output<typeof peoplePage>
+
 /** What can't be a header is left out, and nothing else for its sake. */
 function headersOf(given: Record<string, unknown>): Headers {
   const headers = new Headers()

@@ -4,6 +4,7 @@ import {
   defaultApp,
   defaultClientId,
   defaultClientSecret,
+  type SimulatedApp,
   type Simulator,
   type User,
 } from '../../src/simulator/index.ts'
@@ -105,6 +106,22 @@ export async function refusedToken(
   const { error, error_codes: codes, suberror, error_description } = tokenError.parse(await answer.json())
   expect(error_description).toMatch(new RegExp(`^AADSTS${codes[0]}: .*\r\nTrace ID: `, 's'))
   return { status: answer.status, error, code: codes[0], ...(suberror === undefined ? {} : { suberror }) }
+}
+
+const tokenAnswer = z.object({ access_token: z.string() })
+
+/** A Graph token of an app itself. */
+export async function appToken(
+  simulator: Simulator,
+  { clientId, clientSecret = '' }: SimulatedApp,
+): Promise<string> {
+  const answer = await askToken(simulator, {
+    client_id: clientId,
+    client_secret: clientSecret,
+    grant_type: 'client_credentials',
+    scope: `${simulator.graphUrl}/.default`,
+  })
+  return tokenAnswer.parse(await answer.json()).access_token
 }
 
 /** What {@link refusedToken} finds, for most codes. */
