@@ -138,6 +138,15 @@ test('a new person whom the index of groups does not know yet is not gone', asyn
   expect(await read([newcomer.id])).toMatchObject([{ kind: 'snapshot' }])
 })
 
+test('a person deleted just now, whom the index still knows, is gone once it knows better', async () => {
+  const leaver = simulator.tenant.addUser({ displayName: 'Leaver' })
+  simulator.lag.hold()
+  simulator.tenant.deleteUser(leaver.id)
+  expect(await read([leaver.id])).toMatchObject([{ kind: 'snapshot', enabled: undefined }])
+  simulator.lag.catchUp()
+  expect(await read([leaver.id])).toEqual([{ kind: 'gone' }])
+})
+
 test('without the permission to read people their groups are read, and nobody is taken to be gone', async () => {
   const [known, unknown] = await read([ada.id, randomUUID()], { app: groupsOnly })
   expect(groupsIn(known)).toEqual(groupsOf(ada))
