@@ -1,7 +1,7 @@
 import type { Database } from './client.ts'
 import { labelRows, labelsOfNewest, uuids, type GroupLabels } from './group-labels.ts'
 import { isNewer } from './snapshot-order.ts'
-import type { Run } from './sync-runs.ts'
+import type { HeldBy, Run } from './sync-runs.ts'
 
 export type StoredGroup = GroupLabels & {
   id: string
@@ -81,16 +81,17 @@ export async function touchUnchanged(
     with person as (
       select id, snapshot_at from users where id = ${userId} and tenant_id = ${tenantId}
     ), touched as (
-      update users set snapshot_at = ${beganAt}, last_synced_at = clock_timestamp(), sync_state = 'synced',
+      update users set snapshot_at = ${beganAt}, last_synced_at = clock_timestamp(), sync_state = 'synced', frozen_at = null,
         hidden_read = ${read.reach.hidden}, groups_read = groups_read or ${read.reach.groups}${labelling(db, read)}
       where id = ${userId} and tenant_id = ${tenantId} and membership_digest = ${read.digest}
         and not ${isNewer(db, beganAt)}
       returning id
     ), recorded as (
-      insert into sync_runs (id, user_id, source, cause, resync_id, started_at, outcome, graph_request_id, remote_count)
+      insert into sync_runs (id, user_id, source, cause, resync_id, started_at, outcome, graph_request_id, remote_count,
+        requests, resource_units)
       select ${run.id}::uuid, p.id, ${run.source}, ${run.cause}, ${run.resyncId ?? null}::uuid,
         ${run.startedAt}::timestamptz, case when t.id is null then 'stale' else 'unchanged' end,
-        ${run.graphRequestId ?? null}, ${read.remote}
+        ${run.graphRequestId ?? null}, ${read.remote}, ${run.cost?.requests ?? 0}, ${run.cost?.resourceUnits ?? 0}
       from person p left join touched t on true
       where t.id is not null or ${isNewer(db, beganAt)}
       returning outcome, set_config('synchronous_commit', 'off', true)
@@ -159,6 +160,7 @@ export type Writes = {
    * in full.
    */
   held?: readonly string[]
+  heldBy?: HeldBy | undefined
   create: readonly (GroupLabels & { objectId: string })[]
   update: readonly (GroupLabels & { objectId: string; id: string })[]
   add: readonly string[]
@@ -250,13 +252,15 @@ export async function applyWrites(
     ), settled as (${settleUser(db, read, { held: held.length > 0, removes: writes.remove.length > 0 })}
     )
     insert into sync_runs (id, user_id, source, cause, resync_id, started_at, outcome, graph_request_id, remote_count,
-      groups_created, groups_updated, added, removed, held, held_groups)
+      groups_created, groups_updated, added, removed, held, held_groups, held_by, requests,
+      resource_units)
     select ${run.id}::uuid, ready.id, ${run.source}, ${run.cause}, ${run.resyncId ?? null}::uuid,
       ${run.startedAt}::timestamptz,
       case when ${held.length > 0} then 'held' when done.created + done.updated + done.added + done.removed > 0 or ${basis.snapshotAt}::timestamptz is null
         then 'applied' else 'unchanged' end,
       ${run.graphRequestId ?? null}, ${read.remote}, done.created, done.updated, done.added, done.removed,
-      ${held.length}::integer, ${held.length === 0 ? null : uuids(held)}::text::uuid[]
+      ${held.length}::integer, ${held.length === 0 ? null : uuids(held)}::text::uuid[],
+      ${held.length === 0 ? null : (writes.heldBy ?? null)}, ${run.cost?.requests ?? 0}, ${run.cost?.resourceUnits ?? 0}
     from ready cross join done
     returning outcome, groups_created as "groupsCreated", groups_updated as "groupsUpdated", added, removed`
   return row
@@ -272,6 +276,7 @@ function settleUser(db: Database, read: Read, { held, removes }: { held: boolean
       membership_digest = case when ${held} or done.skipped then null else ${read.digest} end,
       last_synced_at = case when ${held} then u.last_synced_at else clock_timestamp() end,
       sync_state = ${held ? 'held' : 'synced'},
+      frozen_at = case when ${read.run.cause === 'absent' && !held} then clock_timestamp() end,
       hidden_read = case when ${held} then u.hidden_read else ${read.reach.hidden} end,
       groups_read = case when ${held} or not ${removes} then u.groups_read or ${read.reach.groups}
         else ${read.reach.groups} end${labelling(db, read)}

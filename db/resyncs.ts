@@ -1,21 +1,183 @@
+import type { ISql } from 'postgres'
 import type { Database } from './client.ts'
 
+export type ResyncMode = 'full' | 'delta'
+export type ResyncState = 'running' | 'done' | 'held' | 'cancelled' | 'failed'
+
+export type StoredResync = {
+  id: string
+  source: string
+  mode: ResyncMode
+  cause: string
+  state: ResyncState
+  /** ISO 8601, as all times. */
+  startedAt: string
+  endedAt: string | null
+  /** When a worker last looked after it; null while none has. */
+  tendedAt: string | null
+  errorCode: string | null
+  /** People at its start. */
+  due: number
+  /** Of those, who was taken by now. */
+  taken: number
+  done: number
+  changed: number
+  held: number
+  failed: number
+  denied: number
+  needsLogin: number
+  requests: number
+  resourceUnits: number
+}
+
 /**
- * Memberships that ended runs of a resync have removed, and those of origin `entra` in groups of the tenant now, which
- * are counted only once `countFrom` are removed: below, it is 0. Runs that haven't ended don't count.
+ * Memberships that ended runs of a resync have removed, with what was removed before it in the same affair, and those of
+ * origin `entra` in groups of the tenant now, which are counted only once `countFrom` are removed: below, it is 0. Runs
+ * that haven't ended don't count. Undefined where somebody has agreed to whatever the resync removes.
  */
 export async function findResyncSoFar(
   db: Database,
   { resyncId, tenantId, countFrom }: { resyncId: string; tenantId: string; countFrom: number },
-): Promise<{ removed: number; memberships: number }> {
-  const [row] = await db.$client<{ removed: number; memberships: number }[]>`
-    with done as materialized (
-      select coalesce(sum(removed), 0)::int as removed from sync_runs where resync_id = ${resyncId}
+): Promise<{ removed: number; memberships: number } | undefined> {
+  const [row] = await db.$client<{ removed: number; memberships: number; approved: boolean }[]>`
+    with resync as materialized (
+      select coalesce(max(removed_before), 0) as before, coalesce(bool_or(approved_at is not null), false) as approved
+      from resyncs where id = ${resyncId}
+    ), done as materialized (
+      select (coalesce(sum(removed), 0) + (select before from resync))::int as removed
+      from sync_runs where resync_id = ${resyncId}
     )
-    select removed, case when removed >= ${countFrom} then (
+    select removed, (select approved from resync) as approved, case when removed >= ${countFrom} then (
         select count(*) from memberships m join groups g on g.id = m.group_id
         where g.tenant_id = ${tenantId} and m.origin = 'entra'
       ) else 0 end::int as memberships
     from done`
-  return row ?? { removed: 0, memberships: 0 }
+  if (!row || row.approved) return undefined
+  return { removed: row.removed, memberships: row.memberships }
+}
+
+export type NewResync = {
+  source: string
+  mode: ResyncMode
+  /** `expired`: what has changed can't be told any more, so everybody is read. */
+  cause: 'schedule' | 'manual' | 'expired'
+  /** Who was last synced longer ago than that, in seconds, is due. */
+  maxAgeSeconds: number
+  /** Seconds over which those who are due are taken, and until the first of them is. */
+  spreadSeconds: number
+  delaySeconds: number
+}
+
+/**
+ * Begins one, or joins the one of the same source and mode that goes on. Where the last one ended `held` and nobody has
+ * agreed to that, its removals count as this one's: else each would be allowed its share anew.
+ */
+export async function startResync(
+  db: Database,
+  resync: NewResync,
+): Promise<{ resync: StoredResync; joined: boolean }> {
+  const sql = db.$client
+  const { source, mode, cause, maxAgeSeconds, spreadSeconds, delaySeconds } = resync
+  for (;;) {
+    const [made] = await sql<StoredResync[]>`
+      with moment as (select clock_timestamp() as now, clock_timestamp() - ${maxAgeSeconds} * interval '1 second' as cutoff)
+      insert into resyncs (source, mode, cause, started_at, begins_at, cutoff_at, spread_seconds, due, removed_before)
+      select ${source}, ${mode}, ${cause}, now, now + ${delaySeconds} * interval '1 second', cutoff, ${spreadSeconds}, case when ${mode} = 'full' then (
+          select count(*) from users u join delegated_tokens t on t.user_id = u.id and t.source = ${source}
+          where (u.last_synced_at is null or u.last_synced_at < cutoff) and u.disabled_by is distinct from 'local'
+        ) else 0 end, coalesce((
+          select case when last.state = 'held' and last.approved_at is null then last.removed_before + (
+              select coalesce(sum(removed), 0) from sync_runs where resync_id = last.id) end
+          from (select * from resyncs where source = ${source} and mode = ${mode} and state in ('done', 'held')
+            order by started_at desc limit 1) last), 0)
+      from moment
+      on conflict (source, mode) where state = 'running' do nothing
+      returning ${columns(sql)}`
+    if (made) return { resync: made, joined: false }
+    const [running] = await sql<StoredResync[]>`
+      select ${columns(sql)} from resyncs where source = ${source} and mode = ${mode} and state = 'running'`
+    // It may have ended in between.
+    if (running) return { resync: running, joined: true }
+  }
+}
+
+/** Who of a source's people would be taken now by one that somebody asks for, and of those who has no usable token. */
+export async function countDue(db: Database, source: string): Promise<{ due: number; needsLogin: number }> {
+  const [row] = await db.$client<{ due: number; needsLogin: number }[]>`
+    select count(*)::int as due, (count(*) filter (where t.state <> 'valid'))::int as "needsLogin"
+    from users u join delegated_tokens t on t.user_id = u.id and t.source = ${source}
+    where u.disabled_by is distinct from 'local'`
+  return row ?? { due: 0, needsLogin: 0 }
+}
+
+export async function findResync(db: Database, id: string): Promise<StoredResync | undefined> {
+  const [row] = await db.$client<StoredResync[]>`select ${columns(db.$client)} from resyncs where id = ${id}`
+  return row
+}
+
+/** Newest first. */
+export async function listResyncs(db: Database, limit: number): Promise<StoredResync[]> {
+  return await db.$client<StoredResync[]>`
+    select ${columns(db.$client)} from resyncs order by started_at desc limit ${limit}`
+}
+
+/** Ids of those that go on and whose source is one of these. */
+export async function listRunningResyncs(db: Database, sources: readonly string[]): Promise<string[]> {
+  const rows = await db.$client<{ id: string }[]>`
+    select id from resyncs where state = 'running' and begins_at <= clock_timestamp()
+      and source in (select json_array_elements_text(${JSON.stringify(sources)}::text::json))
+    order by started_at`
+  return rows.map(({ id }) => id)
+}
+
+/** Those that go on though no worker has looked after them for so long: their source is configured nowhere any more. */
+export async function failForsakenResyncs(
+  db: Database,
+  sources: readonly string[],
+  forsakenSeconds: number,
+): Promise<string[]> {
+  const rows = await db.$client<{ id: string }[]>`
+    update resyncs set state = 'failed', error_code = 'source_unknown', ended_at = clock_timestamp()
+    where state = 'running'
+      and greatest(begins_at, tended_at) < clock_timestamp() - ${forsakenSeconds} * interval '1 second'
+      and source not in (select json_array_elements_text(${JSON.stringify(sources)}::text::json))
+    returning id`
+  return rows.map(({ id }) => id)
+}
+
+/** Why it doesn't get on just now; undefined takes that back. */
+export async function noteResyncError(
+  db: Database,
+  id: string,
+  errorCode: string | undefined,
+): Promise<void> {
+  await db.$client`
+    update resyncs set error_code = ${errorCode ?? null}, tended_at = clock_timestamp() where id = ${id} and state = 'running'`
+}
+
+/** False where it doesn't go on. Jobs of it that have not begun end without a run. */
+export async function cancelResync(db: Database, id: string): Promise<boolean> {
+  const { count } = await db.$client`
+    with cancelled as (
+      update resyncs set state = 'cancelled', ended_at = clock_timestamp() where id = ${id} and state = 'running' returning id
+    ), left_over as (delete from resync_users where resync_id in (select id from cancelled))
+    select id from cancelled`
+  return count > 0
+}
+
+/** Lets a resync remove what its guard holds, from now on; `undefined` where there is none of that id. */
+export async function approveResync(db: Database, id: string): Promise<StoredResync | undefined> {
+  const [row] = await db.$client<StoredResync[]>`
+    update resyncs set approved_at = coalesce(approved_at, clock_timestamp()),
+      state = case when state = 'held' then 'done' else state end
+    where id = ${id} returning ${columns(db.$client)}`
+  return row
+}
+
+/** The columns of {@link StoredResync}. */
+export function columns(sql: ISql) {
+  const iso = (name: string) => sql`to_json(${sql(name)}) #>> '{}'`
+  return sql`id, source, mode, cause, state, ${iso('started_at')} as "startedAt", ${iso('ended_at')} as "endedAt",
+    ${iso('tended_at')} as "tendedAt", error_code as "errorCode", due, taken, done, changed, held, failed, denied,
+    needs_login as "needsLogin", requests, resource_units as "resourceUnits"`
 }

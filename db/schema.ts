@@ -14,6 +14,7 @@ import {
   uuid,
 } from 'drizzle-orm/pg-core'
 import { at } from './columns.ts'
+import { resyncs } from './schema-resync.ts'
 
 export const users = pgTable(
   'users',
@@ -41,6 +42,11 @@ export const users = pgTable(
     /** The memberships stored now were read with a permission to read groups. */
     groupsRead: boolean('groups_read').notNull().default(false),
     syncState: text('sync_state').notNull().default('never'),
+    /**
+     * Since when the person has been away for longer than the source's rule allows: what is stored of them is not to be
+     * relied on.
+     */
+    frozenAt: at('frozen_at'),
     /** When the person last asked for a sync. */
     syncAskedAt: at('sync_asked_at'),
     createdAt: at('created_at').notNull().defaultNow(),
@@ -104,34 +110,6 @@ export const tenantBudgets = pgTable(
   (table) => [primaryKey({ columns: [table.clientId, table.tenantId] })],
 )
 
-export const resyncs = pgTable(
-  'resyncs',
-  {
-    id: uuid().primaryKey().defaultRandom(),
-    source: text().notNull(),
-    mode: text().notNull(),
-    cause: text().notNull(),
-    state: text().notNull().default('running'),
-    startedAt: at('started_at').notNull().defaultNow(),
-    endedAt: at('ended_at'),
-    due: integer().notNull().default(0),
-    done: integer().notNull().default(0),
-    changed: integer().notNull().default(0),
-    held: integer().notNull().default(0),
-    failed: integer().notNull().default(0),
-    needsLogin: integer('needs_login').notNull().default(0),
-    requests: integer().notNull().default(0),
-    resourceUnits: integer('resource_units').notNull().default(0),
-  },
-  (table) => [
-    check('resyncs_mode', sql`${table.mode} in ('full', 'delta')`),
-    check('resyncs_state', sql`${table.state} in ('running', 'done', 'held', 'cancelled', 'failed')`),
-    uniqueIndex('resyncs_one_running')
-      .on(table.source, table.mode)
-      .where(sql`state = 'running'`),
-  ],
-)
-
 /** One attempt to bring one user up to date; written once, when the attempt ends. */
 export const syncRuns = pgTable(
   'sync_runs',
@@ -161,15 +139,21 @@ export const syncRuns = pgTable(
     held: integer().notNull().default(0),
     /** Of which groups. */
     heldGroups: uuid('held_groups').array(),
+    /** Which limit held them: the person's own, that of what the token lets be seen, or that of the whole resync. */
+    heldBy: text('held_by'),
+    /** What its reads have cost. */
+    requests: integer().notNull().default(0),
+    resourceUnits: integer('resource_units').notNull().default(0),
     /** When an administrator agreed to what was held. */
     approvedAt: at('approved_at'),
   },
   (table) => [
-    check('sync_runs_cause', sql`${table.cause} in ('login', 'resync', 'manual', 'approve')`),
+    check('sync_runs_cause', sql`${table.cause} in ('login', 'resync', 'manual', 'approve', 'absent')`),
     check(
       'sync_runs_outcome',
       sql`${table.outcome} in ('applied', 'unchanged', 'stale', 'held', 'needs_login', 'denied', 'failed')`,
     ),
+    check('sync_runs_held_by', sql`${table.heldBy} in ('person', 'reach', 'resync')`),
     index('sync_runs_by_user').on(table.userId, table.startedAt.desc()),
     index('sync_runs_by_resync')
       .on(table.resyncId)
@@ -223,16 +207,24 @@ export const membershipChanges = pgTable(
   ],
 )
 
-export const deltaLinks = pgTable(
-  'delta_links',
+/** Who was taken by a resync that goes on and has not been synced since: so many at a time, whatever the source's size. */
+export const resyncUsers = pgTable(
+  'resync_users',
   {
-    source: text().notNull(),
-    resource: text().notNull(),
-    link: text().notNull(),
-    obtainedAt: at('obtained_at').notNull().defaultNow(),
+    resyncId: uuid('resync_id')
+      .notNull()
+      .references(() => resyncs.id, { onDelete: 'cascade' }),
+    userId: uuid('user_id')
+      .notNull()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    takenAt: at('taken_at')
+      .notNull()
+      .default(sql`clock_timestamp()`),
+    /** When the queue took a job for the person last; null before. */
+    enqueuedAt: at('enqueued_at'),
   },
   (table) => [
-    primaryKey({ columns: [table.source, table.resource] }),
-    check('delta_links_resource', sql`${table.resource} in ('groups', 'users')`),
+    primaryKey({ columns: [table.resyncId, table.userId] }),
+    index('resync_users_by_user').on(table.userId),
   ],
 )

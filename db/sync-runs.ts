@@ -1,6 +1,7 @@
 import type { Database } from './client.ts'
 
-export type RunCause = 'login' | 'resync' | 'manual' | 'approve'
+/** `absent`: a resync applies the source's rule for people who don't come back. */
+export type RunCause = 'login' | 'resync' | 'manual' | 'approve' | 'absent'
 
 /** What is known of a run before it ends. Its id is made by who starts it, anew for every attempt. */
 export type Run = {
@@ -12,7 +13,14 @@ export type Run = {
   /** ISO 8601. */
   startedAt: string
   graphRequestId?: string | undefined
+  /** What its requests to Graph have cost; left out, nothing. */
+  cost?: RunCost | undefined
 }
+
+export type RunCost = { requests: number; resourceUnits: number }
+
+/** Which limit holds a plan's removals: the person's, that of what the token lets be seen, or that of a whole resync. */
+export type HeldBy = 'person' | 'reach' | 'resync'
 
 /** A run that ended before anything could be compared. */
 export type EndedRun = Run & {
@@ -57,9 +65,10 @@ export async function recordRun(db: Database, run: EndedRun): Promise<void> {
       where id = ${run.userId} and (last_synced_at is null or last_synced_at <= ${run.startedAt}::timestamptz)
     )
     insert into sync_runs (id, user_id, source, cause, resync_id, started_at, outcome, retried, error_code,
-      graph_request_id)
+      graph_request_id, requests, resource_units)
     select ${run.id}::uuid, id, ${run.source}, ${run.cause}, ${run.resyncId ?? null}::uuid,
-      ${run.startedAt}::timestamptz, ${run.outcome}, ${run.retried ?? false}, ${run.errorCode}, ${run.graphRequestId ?? null}
+      ${run.startedAt}::timestamptz, ${run.outcome}, ${run.retried ?? false}, ${run.errorCode}, ${run.graphRequestId ?? null},
+      ${run.cost?.requests ?? 0}, ${run.cost?.resourceUnits ?? 0}
     from users where id = ${run.userId}`
 }
 
@@ -123,4 +132,14 @@ export async function approvedRemovals(db: Database, userId: string): Promise<Re
     select distinct unnest(held.held_groups) as id from sync_runs held
     where user_id = ${userId} and approved_at > clock_timestamp() - ${approvedDays} * interval '1 day' and ${isOpen(db)}`
   return new Set(groups.map(({ id }) => id))
+}
+
+/** Agrees to what the guard of a whole resync holds. Resolves with whose runs these are, a page of them. */
+export async function approveRunsOf(db: Database, resyncId: string, limit: number): Promise<HeldRun[]> {
+  return await db.$client<HeldRun[]>`
+    update sync_runs held set approved_at = clock_timestamp()
+    where id in (
+      select id from sync_runs held where resync_id = ${resyncId} and held_by = 'resync' and approved_at is null and ${isOpen(db)}
+      limit ${limit})
+    returning user_id as "userId", (select tenant_id from users where id = user_id) as "tenantId", source, held`
 }

@@ -82,10 +82,28 @@ program
   .action(async () => await (await commands()).runMigrate(stopping))
 program
   .command('approve')
-  .description('agrees to what a held run held back, and has the person read again by a worker')
-  .argument('<run>', 'id of the run, from sync_runs or the log')
+  .description(
+    'agrees to what a held run, or a held resync, held back, and has the people read again by a worker',
+  )
+  .argument('<run>', 'id of the run, from sync_runs or the log; or of the resync')
   .option('--wait <seconds>', 'how long to wait for the outcome', wholeNumber(0, 3600), 30)
   .action(async (run, options) => await (await commands()).runApprove(run, options, stopping))
+program
+  .command('resync')
+  .description(
+    'brings everybody of a source up to date now, or joins the resync that goes on; workers do the work',
+  )
+  .option('--source <slug>', 'which source; needed where there are several')
+  .option(
+    '--user <person>',
+    'only this person, by object id or user principal name, and wait for the outcome',
+  )
+  .option('--dry-run', 'say how many it would be and how long it would take, and begin nothing')
+  .option('--wait', 'show progress until it has ended; exit code 1 unless it is done')
+  .option('--cancel <id>', 'end one that goes on')
+  .option('--list', 'show the latest, with what became of them')
+  .option('--json', 'with --list: print them as JSON')
+  .action(async (options) => await (await import('./resync-command.ts')).runResync(options, stopping))
 program
   .command('keys')
   .description('the keys that seal stored tokens')

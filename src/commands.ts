@@ -3,6 +3,7 @@ import path from 'node:path'
 import { closeDatabase, cutDatabase, openDatabase } from '../db/client.ts'
 import { migrateDatabase } from '../db/migrate.ts'
 import { countSealedOtherwise } from '../db/sealed-tokens.ts'
+import { findResync } from '../db/resyncs.ts'
 import { startWorkers } from '../workers/main.ts'
 import { approveHeldRun } from './approve.ts'
 import { loadConfig, readEnvironment } from './config.ts'
@@ -15,6 +16,8 @@ import { createVault } from './login/vault.ts'
 import { createProgress } from './progress.ts'
 import { openQueueBackend } from './queue/backend.ts'
 import { syncQueueName } from './queue/catalogue.ts'
+import { createEnqueue } from './queue/enqueue.ts'
+import { approveHeldResync } from './resync.ts'
 import { serveGateway } from './serve.ts'
 import { startSimulator } from './simulator/index.ts'
 import { simulatorSettings, start, type Started } from './start.ts'
@@ -46,7 +49,15 @@ export async function runWorker(signal: AbortSignal): Promise<void> {
   try {
     const starting = startWorkers(context, { concurrency: config.syncConcurrency })
     const workers = await unlessAborted(signal, starting)
+    const reload = () => {
+      // What is wrong now must not end what has been running well.
+      Promise.resolve()
+        .then(() => workers.reload(loadConfig().sources))
+        .catch((error: unknown) => log.error({ err: error }, 'settings not reloaded'))
+    }
+    process.on('SIGHUP', reload)
     await untilStopped(signal)
+    process.off('SIGHUP', reload)
     await workers.stop()
   } finally {
     await context.close()
@@ -81,6 +92,11 @@ export async function runApprove(
   const config = loadConfig()
   const context = await openContext(config, createLog(config.logLevel), { withoutQueue: 'goOn', signal })
   try {
+    if (await findResync(context.db, runId)) {
+      const parts = { db: context.db, enqueue: createEnqueue(context.producer) }
+      const people = await unlessAborted(signal, approveHeldResync(parts, runId))
+      return print(`Approved. ${people} people whose removals it held are read again.`)
+    }
     const run = await unlessAborted(signal, approveHeldRun(context, runId, options.wait * 1000))
     if (!run) print('Approved. No worker has ended a run yet; the next one carries it out.')
     else

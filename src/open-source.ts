@@ -5,6 +5,7 @@ import { createTenantBudget, type TenantBudget } from './graph/throttle.ts'
 import type { CheckGroups } from './login/admission.ts'
 import type { StandingOptions } from './login/credential-standing.ts'
 import { createAppCredentials, type AppCredentials } from './login/credentials.ts'
+import { createAppTokens } from './login/app-tokens.ts'
 import { createEntraClient, type EntraClient } from './login/entra.ts'
 import type { OnStale } from './login/key-set.ts'
 import { createExchangedTokens } from './login/exchanged-tokens.ts'
@@ -12,15 +13,17 @@ import { createExchange } from './login/on-behalf-of.ts'
 import { createUserTokens } from './login/tokens.ts'
 import type { Vault } from './login/vault.ts'
 import { syncsGroups, takesTenant, type SourceConfig } from './source-config.ts'
-import type { SyncSource } from './sync.ts'
+import type { ResyncSource } from './resync.ts'
+import type { BatchSource } from './sync-batch.ts'
 
 /** A configured source with everything that belongs to it; it opens nothing that has to be closed. */
-export type OpenSource = SyncSource & {
-  config: SourceConfig
-  entra: EntraClient
-  credentials: AppCredentials
-  checkGroups: CheckGroups
-}
+export type OpenSource = BatchSource &
+  ResyncSource & {
+    config: SourceConfig
+    entra: EntraClient
+    credentials: AppCredentials
+    checkGroups: CheckGroups
+  }
 
 /** Milliseconds that a sign-in waits to hear whether the person is in a group. */
 const checkWithinMs = 5000
@@ -54,6 +57,8 @@ export function openSource(
     slug,
     syncs: syncsGroups(config),
     takesTenant: (tenantId) => takesTenant(config, tenantId),
+    appTokens: createAppTokens(config, credentials),
+    singleTenant: config.tenant.kind === 'single' ? config.tenant.id : undefined,
     tokens: createUserTokens({ db, vault, renew: entra.renew, exchanged: createExchangedTokens(exchange) }),
     openGraph: (accessToken, priority, signal) =>
       createGraphClient({ baseUrl: graphBaseUrl, accessToken, priority, signal }),
@@ -71,6 +76,8 @@ export function openSource(
           .catch(() => undefined)
       }
     },
+    resync: config.resync,
+    absent: config.resync.absent,
     rules: { guard, resyncGuard, filter: groupFilter },
   }
 }

@@ -40,6 +40,26 @@ export type SignUp =
   /** Only members of one of these groups, by object id, for as long as they are. */
   | { policy: 'members'; groupIds: readonly string[] }
 
+/**
+ * What a resync does about people whose tokens are gone and who haven't signed in for so many days: nothing, mark what is
+ * stored as not to be relied on, or remove it.
+ */
+export type AbsentRule = { policy: 'keep' | 'freeze' | 'remove'; afterDays: number }
+
+export type ResyncSettings = {
+  /** When it starts by itself; undefined for never. `cron` is by the time zone, an IANA name. */
+  schedule: { cron: string; timeZone: string } | { everySeconds: number } | undefined
+  /** When changes are asked for, which only the app can be told; undefined for never. */
+  delta: { everySeconds: number } | undefined
+  /** With whose tokens: each person's own, or the app's, which reads many at once and needs nobody to have signed in lately. */
+  read: 'delegated' | 'app'
+  /** Who was synced longer ago is due. */
+  maxAgeSeconds: number
+  /** Over which a scheduled one spreads those who are due. */
+  spreadSeconds: number
+  absent: AbsentRule
+}
+
 /** One configured Entra app registration people sign in through. */
 export type SourceConfig = {
   slug: string
@@ -72,6 +92,7 @@ export type SourceConfig = {
   /** Resource units of Graph that all workers together use in ten seconds, in one tenant. */
   unitsPer10s: number
   signUp: SignUp
+  resync: ResyncSettings
 }
 
 /** What every sign-in asks for: who it is, and a refresh token. */

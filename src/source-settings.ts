@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto'
 import { z } from 'zod'
 import type { ConfigProblem } from './errors.ts'
 import { createGroupFilter } from './reconcile/filter.ts'
+import { resyncOf, resyncSettings } from './resync-settings.ts'
 import { flag, guid, guidList, integer, origin, pattern } from './setting-shapes.ts'
 import {
   clouds,
@@ -56,6 +57,7 @@ export const sourceSettings = {
   GRAPH_UNITS_PER_10S: integer(10, 1_000_000),
   SIGN_UP: words(['anyone', 'invited', 'members']),
   SIGN_UP_GROUPS: guidList,
+  ...resyncSettings,
 } as const
 
 export type SourceSettings = {
@@ -107,6 +109,16 @@ export function sourceOfSettings(
       ...guards,
       unitsPer10s: values.GRAPH_UNITS_PER_10S ?? tenantSizes[values.TENANT_SIZE ?? 'S'],
       signUp,
+      resync: resyncOf({
+        schedule: values.RESYNC_SCHEDULE,
+        timeZone: values.RESYNC_TIME_ZONE,
+        read: values.RESYNC_READ,
+        delta: values.RESYNC_DELTA,
+        maxAgeHours: values.RESYNC_MAX_AGE_HOURS,
+        spreadMinutes: values.RESYNC_SPREAD_MINUTES,
+        absent: values.ABSENT_POLICY,
+        absentAfterDays: values.ABSENT_AFTER_DAYS,
+      }),
     }),
     problems,
   }

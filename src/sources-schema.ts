@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { resyncShape } from './resync-settings.ts'
 import { guid, origin, pattern } from './setting-shapes.ts'
 import { refusePath } from './url-rules.ts'
 import { defaultScopes, type Credential } from './source-config.ts'
@@ -154,6 +155,10 @@ const sourceShape = (readers: ValueReaders) => ({
     .strictObject(signUpShape)
     .default({ policy: 'anyone' })
     .describe('Who may become a user at a first sign-in.'),
+  resync: z
+    .strictObject(resyncShape)
+    .default({})
+    .describe('When and how people are brought up to date who do not sign in.'),
   authorityHost: origin
     .superRefine(refusePath)
     .optional()
@@ -190,6 +195,7 @@ const entryKeys: Readonly<Record<string, readonly string[]>> = {
   guard: Object.keys(guardShapes.guard),
   resyncGuard: Object.keys(guardShapes.resyncGuard),
   signUp: Object.keys(signUpShape),
+  resync: Object.keys(resyncShape),
 }
 
 /** The keys that a mapping of the file may have, by its path. */

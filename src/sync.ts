@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Database } from '../db/client.ts'
-import { recordRun } from '../db/sync-runs.ts'
+import { recordRun, type RunCause, type RunCost } from '../db/sync-runs.ts'
 import { findSyncSubject, type SyncSubject } from '../db/sync-subjects.ts'
 import { databaseNow } from '../db/wave.ts'
 import { databaseFailure } from './database-failure.ts'
@@ -12,9 +12,10 @@ import type { TenantBudget } from './graph/throttle.ts'
 import { addUsage, type GraphUsage } from './graph/usage.ts'
 import type { UserTokens } from './login/tokens.ts'
 import type { SyncUserJob } from './queue/catalogue.ts'
+import { freezeUser } from '../db/absent.ts'
 import { reconcile, type Reconciled, type Rules } from './reconcile/reconcile.ts'
 import type { Snapshot } from './snapshot.ts'
-import { readsGroups } from './source-config.ts'
+import { readsGroups, type AbsentRule } from './source-config.ts'
 
 /** What a configured source brings to a run of one of its people. */
 export type SyncSource = {
@@ -28,6 +29,8 @@ export type SyncSource = {
   /** What a tenant lets all workers ask together. */
   budgetOf: (tenantId: string) => TenantBudget
   rules: Rules
+  /** What becomes of people who don't come back: see {@link ResyncSettings}. */
+  absent: AbsentRule
 }
 
 export type SyncParts = {
@@ -40,7 +43,7 @@ export type SyncRun = {
   id: string
   userId: string
   source: string
-  cause: SyncUserJob['cause']
+  cause: RunCause
   /** By the database's clock. */
   startedAt: string
 }
@@ -61,7 +64,8 @@ export type SyncAttempt = {
 
 export type SyncEnd = {
   run: SyncRun
-  outcome: Reconciled['outcome'] | 'needs_login' | 'denied'
+  /** `cancelled`: its resync is, so that there was no run. */
+  outcome: Reconciled['outcome'] | 'needs_login' | 'denied' | 'cancelled'
   counts?: Reconciled['counts']
   /** Of the groups the person left, which are gone for everybody; undefined where nothing was to be asked. */
   deletions?: Deletions | undefined
@@ -78,7 +82,7 @@ export async function syncUser(
   job: SyncUserJob,
   attempt: SyncAttempt = {},
 ): Promise<SyncEnd> {
-  const subject = await findSyncSubject(parts.db, job.userId).catch((error: unknown) => {
+  const subject = await findSyncSubject(parts.db, job.userId, job.resyncId).catch((error: unknown) => {
     throw databaseFailure(error)
   })
   if (!subject) throw new SyncError('user_unknown', 'the user of this job is not in the database')
@@ -89,11 +93,18 @@ export async function syncUser(
     cause: job.cause,
     startedAt: subject.now,
   }
+  if (subject.cancelled) return { run, outcome: 'cancelled' }
+  const spent = { requests: 0, resourceUnits: 0 }
   try {
     const source = sourceFor(parts, job, subject)
     const budget = source.budgetOf(subject.tenantId)
     const snapshot = await withinBudget(budget, job, attempt, async (turn) => {
-      return await readRemote(parts.db, source, job, subject, { ...turn, signal: attempt.signal })
+      const count = (usage: GraphUsage) => {
+        spent.requests += usage.requests
+        spent.resourceUnits += usage.units
+        turn.count(usage)
+      }
+      return await readRemote(parts.db, source, job, subject, { ...turn, count, signal: attempt.signal })
     })
     const { outcome, counts, left } = await reconcile(
       parts.db,
@@ -103,6 +114,7 @@ export async function syncUser(
         ...run,
         resyncId: job.resyncId,
         graphRequestId: snapshot.requestId,
+        cost: spent,
       },
       source.rules,
     )
@@ -117,7 +129,9 @@ export async function syncUser(
     })
     return { run, outcome, counts, deletions }
   } catch (thrown) {
-    return await endWithout(parts.db, job, run, databaseFailure(thrown), attempt)
+    const error = databaseFailure(thrown)
+    const ended = await applyAbsentRule(parts, job, run, subject, error)
+    return ended ?? (await endWithout(parts.db, job, { ...run, cost: spent }, error, attempt))
   }
 }
 
@@ -155,7 +169,7 @@ async function withinBudget<Result>(
     return await read({
       take: async () => {
         const now = await budget.takeTurn({ priority, slot })
-        used = { units: 0, limitShare: undefined }
+        used = { requests: 0, units: 0, limitShare: undefined }
         return now
       },
       count: (usage) => (used = addUsage(used ?? usage, usage)),
@@ -234,10 +248,36 @@ function reachOf(
   }
 }
 
+/**
+ * A resync that finds no usable token of a person who has been away for longer than the source allows does by them what its
+ * rule says: freezes what is stored, or removes it, through the guards and the change log. Undefined where it says nothing.
+ */
+async function applyAbsentRule(
+  { db, sources }: SyncParts,
+  job: SyncUserJob,
+  run: SyncRun,
+  subject: SyncSubject,
+  error: SyncError,
+): Promise<SyncEnd | undefined> {
+  const source = sources.get(job.source)
+  const isAway = error instanceof TokenRejected || error instanceof AccessDenied
+  if (job.cause !== 'resync' || !isAway || !source || source.absent.policy === 'keep') return undefined
+  const { policy, afterDays } = source.absent
+  if (subject.awayDays === null || subject.awayDays < afterDays) return undefined
+  if (policy === 'freeze') {
+    await freezeUser(db, subject.userId)
+    return undefined
+  }
+  const nothing = { beganAt: subject.now, memberships: [], requestId: error.requestId, hidden: true }
+  const absent = { ...run, cause: 'absent' as const, resyncId: job.resyncId }
+  const { outcome, counts } = await reconcile(db, subject, nothing, absent, source.rules)
+  return { run: absent, outcome, counts }
+}
+
 async function endWithout(
   db: Database,
   job: SyncUserJob,
-  run: SyncRun,
+  run: SyncRun & { cost: RunCost },
   error: SyncError,
   { isRetried = () => false }: SyncAttempt,
 ): Promise<SyncEnd> {

@@ -186,7 +186,7 @@ test('what a token without a permission does not list is held where it was read 
     fc.property(reach, reach, (before, now) => {
       const isLost = (before.hidden && !now.hidden) || (before.groups && !now.groups)
       expect(guardReach(plan, { before, now })).toEqual(
-        isLost ? { plan: { ...plan, remove: [] }, held: ['a'] } : { plan, held: [] },
+        isLost ? { plan: { ...plan, remove: [] }, held: ['a'], by: 'reach' } : { plan, held: [] },
       )
     }),
   )

@@ -126,7 +126,8 @@ test('an event the queue lost is found by having no run after it; one that was r
 /** An event that the queue took an hour ago, and that no run followed. */
 async function insertLost() {
   const { db } = database
-  const { eventId } = await insertLoginEvent(db, event())
+  // Enqueued from the first moment on: a relay may be looking.
+  const { eventId } = await insertLoginEvent(db, { ...event(), settled: true })
   await db.$client`update login_events
     set received_at = now() - interval '1 hour', enqueued_at = now() - interval '1 hour' where id = ${eventId}`
   return eventId

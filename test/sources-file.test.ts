@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { loadConfig, type Environment } from '../src/config.ts'
 import { ConfigInvalid } from '../src/errors.ts'
 import { clouds, defaultScopes } from '../src/source-config.ts'
+import { resyncOf } from '../src/resync-settings.ts'
 import { sourcesJsonSchema } from '../src/sources-schema.ts'
 import { defaults, one, other, sourcesFolder, tenant } from './support/sources-folder.ts'
 import { remoteGroup } from './support/remote-memberships.ts'
@@ -38,6 +39,7 @@ describe('a source of the file', () => {
       ...defaults,
       unitsPer10s: 3500,
       signUp: { policy: 'anyone' },
+      resync: resyncOf({}),
     })
     expect(Object.isFrozen(sourceOf())).toBe(true)
     const environment = {

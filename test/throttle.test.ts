@@ -34,7 +34,7 @@ test('the nearer the limit, the slower, and never at a standstill', () => {
 })
 
 test('an answer costs what its header says, and one unit where it says nothing or nonsense', () => {
-  expect(usageOf(answer({ 'x-ms-resource-unit': '5' }))).toEqual({ units: 5, limitShare: undefined })
+  expect(usageOf(answer({ 'x-ms-resource-unit': '5' }))).toMatchObject({ units: 5, limitShare: undefined })
   for (const told of ['', '-3', 'many', '1e99', '0'])
     expect(usageOf(answer({ 'x-ms-resource-unit': told })).units).toBe(1)
 })
@@ -58,15 +58,22 @@ test('each request of a batch is counted on its own, and the fullest limit is th
     { id: 'other', status: 200 },
   ]
   expect(usageOf(answer({ 'x-ms-throttle-limit-percentage': '0.9' }, { responses }))).toEqual({
+    requests: 1,
     units: 4,
     limitShare: 1.1,
   })
 })
 
 test('costs add up and the larger share stays', () => {
-  expect(addUsage({ units: 2, limitShare: undefined }, { units: 3, limitShare: 0.8 })).toEqual({
+  expect(
+    addUsage({ requests: 1, units: 2, limitShare: undefined }, { requests: 2, units: 3, limitShare: 0.8 }),
+  ).toEqual({
+    requests: 3,
     units: 5,
     limitShare: 0.8,
   })
-  expect(addUsage({ units: 0, limitShare: 0.9 }, { units: 1, limitShare: 0.8 }).limitShare).toBe(0.9)
+  expect(
+    addUsage({ requests: 0, units: 0, limitShare: 0.9 }, { requests: 0, units: 1, limitShare: 0.8 })
+      .limitShare,
+  ).toBe(0.9)
 })

@@ -2,8 +2,12 @@ import type { Log } from '../src/log.ts'
 import type { QueueBackend } from '../src/queue/backend.ts'
 import { syncQueueName } from '../src/queue/catalogue.ts'
 import { createEnqueue } from '../src/queue/enqueue.ts'
+import type { ResyncSource } from '../src/resync.ts'
 import type { SyncParts } from '../src/sync.ts'
+import type { BatchSource } from '../src/sync-batch.ts'
 import { within } from '../src/within.ts'
+import type { ResyncRunnerOptions } from './resync.ts'
+import { startResyncs } from './resyncs.ts'
 import { startRelay, type RelayOptions } from './relay.ts'
 import { createSyncUserProcessor } from './sync-user.ts'
 
@@ -11,6 +15,7 @@ export type WorkersOptions = {
   /** Sync jobs at once. */
   concurrency: number
   relay?: RelayOptions
+  resync?: ResyncRunnerOptions
   /** Milliseconds that running jobs get to end when stopping; default 20,000. Requests still open then are aborted and their jobs retried. */
   stopWithinMs?: number
   /** Milliseconds after which the jobs of a worker that died are another's; default 30,000. */
@@ -18,6 +23,8 @@ export type WorkersOptions = {
 }
 
 export type Workers = {
+  /** Takes over the resync settings and schedules of sources that are known; new sources need new workers. */
+  reload: (sources: readonly ResyncSource[]) => Promise<void>
   /** Takes no new job, waits for the running ones, then closes; gives up waiting after the hard time-out. */
   stop: () => Promise<void>
 }
@@ -27,7 +34,12 @@ const cutOffMs = 3000
 
 /** Starts taking jobs. `backend` must be open for `worker` use and is closed by whoever opened it. */
 export async function startWorkers(
-  parts: SyncParts & { backend: QueueBackend; producer: QueueBackend; log: Log },
+  parts: SyncParts & {
+    sources: ReadonlyMap<string, BatchSource & ResyncSource>
+    backend: QueueBackend
+    producer: QueueBackend
+    log: Log
+  },
   options: WorkersOptions,
 ): Promise<Workers> {
   const { backend, producer, log, db } = parts
@@ -46,16 +58,19 @@ export async function startWorkers(
     onFailure: (error) => log.warn({ err: error }, 'the queue took no jobs'),
   })
   const without = [...parts.sources.values()].filter(({ syncs }) => !syncs).map(({ slug }) => slug)
+  const resyncs = await startResyncs({ ...parts, enqueue }, { concurrency, lockMs, ...options.resync })
   const relay = startRelay({ db, enqueue, log, without }, options.relay)
   log.info({ concurrency, queue: backend.kind }, 'worker started')
   return {
+    reload: resyncs.reload,
     stop: async () => {
-      const closed = Promise.all([relay.stop(), worker.close()])
+      const closed = Promise.all([relay.stop(), resyncs.stop(), worker.close()])
       if (!(await within(stopWithinMs, closed))) {
         log.warn(
           { ms: stopWithinMs },
           'jobs did not end in time and are cut off; the queue will run them again',
         )
+        resyncs.cancelJobs('the worker is stopping')
         worker.cancelAllJobs('the worker is stopping')
         await within(cutOffMs, closed)
       }

@@ -1,4 +1,11 @@
-import { AccessDenied, GraphUnavailable, SyncError, Throttled, TokenRejected } from '../errors.ts'
+import {
+  AccessDenied,
+  GraphUnavailable,
+  SyncError,
+  Throttled,
+  TokenRejected,
+  type ErrorDetails,
+} from '../errors.ts'
 import { retryAfterMs } from '../retry-after.ts'
 import { challengeClaims } from './challenge.ts'
 import { graphError } from './wire.ts'
@@ -26,7 +33,19 @@ export function refuse(answer: Answer): SyncError {
   }
   // 424 is what a failed batch envelope answered in older versions (Graph docs: throttling).
   if (status >= 500 || status === 408 || status === 424) return new GraphUnavailable(said, details)
+  if (status === 410 || expired.has(code.toLowerCase())) return new LinkExpired(said, details)
   return new SyncError('unexpected_response', said, details)
+}
+
+/** As far as documented for directory objects: 410, or a 40x that says so (Graph docs: delta-query-overview). */
+const expired = new Set(['syncstatenotfound', 'syncstateinvalid', 'resyncrequired'])
+
+/** What a link stood for is forgotten: whoever follows it has to begin anew. */
+export class LinkExpired extends SyncError {
+  constructor(message: string, details: ErrorDetails = {}) {
+    super('unexpected_response', message, details)
+    this.name = 'LinkExpired'
+  }
 }
 
 /** Graph says that what was asked for doesn't exist: a 404 alone proves nothing (Graph docs: errors). */

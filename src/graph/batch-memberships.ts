@@ -12,6 +12,9 @@ const maxIds = 15
 /** What one batch has room for: a question for each, and one for every {@link maxIds} that asks who they are. */
 export const maxUsersAsked = maxRequests - 2
 
+/** What a batch costs as far as one knows beforehand: a unit for each person, and one for each list. */
+export const unitsOfBatch = (users: number): number => users + Math.ceil(users / maxIds)
+
 export type BatchReadOptions = {
   /** Object ids, at most {@link maxUsersAsked}. */
   users: readonly string[]

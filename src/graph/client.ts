@@ -1,6 +1,6 @@
 import { Client, ResponseType, type Context, type Middleware } from '@microsoft/microsoft-graph-client'
 import { GraphUnavailable, SyncError } from '../errors.ts'
-import { refuse, type Answer } from './answer.ts'
+import { isNotFound, refuse, type Answer } from './answer.ts'
 import { readJson } from './body.ts'
 import { addUsage, usageOf, type GraphUsage } from './usage.ts'
 import { batchAnswer } from './wire.ts'
@@ -22,7 +22,13 @@ export type GraphClientOptions = {
   signal?: AbortSignal | undefined
 }
 
-export type GraphRequest = { path: string; headers?: Record<string, string>; body?: unknown }
+export type GraphRequest = {
+  path: string
+  headers?: Record<string, string>
+  body?: unknown
+  /** `empty`: a 404 about the thing itself is an answer, and no error. */
+  missing?: 'empty'
+}
 
 export type GraphClient = {
   baseUrl: string
@@ -51,7 +57,7 @@ export function createGraphClient(options: GraphClientOptions): GraphClient {
     throw new SyncError('unexpected_response', 'the access token has characters that no header can carry')
   const { baseUrl, priority = 'high', timeoutMs = 30_000, maxBytes = 16 * 1024 * 1024 } = options
   const failures: Failures = new WeakMap()
-  let usage: GraphUsage = { units: 0, limitShare: undefined }
+  let usage: GraphUsage = { requests: 0, units: 0, limitShare: undefined }
   const client = Client.initWithMiddleware({
     baseUrl: `${baseUrl}/`,
     defaultVersion: 'v1.0',
@@ -59,7 +65,7 @@ export function createGraphClient(options: GraphClientOptions): GraphClient {
   })
   return {
     baseUrl,
-    request: async ({ path, headers = {}, body }) => {
+    request: async ({ path, headers = {}, body, missing }) => {
       const timeUp = AbortSignal.timeout(timeoutMs)
       const signal = options.signal ? AbortSignal.any([options.signal, timeUp]) : timeUp
       const request = client
@@ -76,6 +82,7 @@ export function createGraphClient(options: GraphClientOptions): GraphClient {
       const json = await readJson(response, { maxBytes, signal })
       const answer = { status: response.status, headers: response.headers, json }
       usage = addUsage(usage, usageOf(answer))
+      if (missing === 'empty' && isNotFound(answer)) return answer
       if (!response.ok && !isFailedBatch(answer)) throw refuse(answer)
       return answer
     },

@@ -37,7 +37,12 @@ export type TenantBudget = {
    * Takes the units for one read, or says when to come back. Resolves with the time by the database's clock (ISO 8601).
    * @throws {Throttled} with the slot to show then, where the tenant's units are used up for now.
    */
-  takeTurn: (turn: { priority: GraphPriority; slot?: Slot | undefined }) => Promise<string>
+  takeTurn: (turn: {
+    priority: GraphPriority
+    slot?: Slot | undefined
+    /** Resource units; default {@link unitsOfRead}. */
+    units?: number
+  }) => Promise<string>
   /**
    * Tells what requests really cost beyond the units taken for them, {@link unitsOfRead} for a turn, and how near to its
    * limit Graph says the tenant is. Writes nothing if all was as expected.
@@ -57,8 +62,8 @@ export function createTenantBudget(parts: {
 }): TenantBudget {
   const { db, key } = parts
   const budget = { ...rules, unitsPer10s: parts.unitsPer10s }
-  const promise = async (priority: GraphPriority, slot?: Slot) => {
-    const request = { units: unitsOfRead, priority, slot }
+  const promise = async (priority: GraphPriority, slot?: Slot, units = unitsOfRead) => {
+    const request = { units, priority, slot }
     for (;;) {
       const promised = await promiseSlot(db, key, budget, request)
       if (promised) return promised
@@ -67,8 +72,8 @@ export function createTenantBudget(parts: {
     }
   }
   return {
-    takeTurn: async ({ priority, slot }) => {
-      const promised = await promise(priority, slot)
+    takeTurn: async ({ priority, slot, units }) => {
+      const promised = await promise(priority, slot, units)
       if (promised.waitMs > 0) {
         throw new Throttled(promised.waitMs, "the tenant's units are used up for now", {
           slot: promised.slot,

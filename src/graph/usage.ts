@@ -3,6 +3,8 @@ import { batchAnswer } from './wire.ts'
 
 /** What answers of Graph have cost. */
 export type GraphUsage = {
+  /** Round trips: a batch is one. */
+  requests: number
   /** Resource units (Graph docs: throttling limits, identity and access). */
   units: number
   /** How much of its limit the tenant uses, 1 = all; told from 0.8 on. The largest that was told. */
@@ -25,8 +27,12 @@ export function usageOf(answer: Answer): GraphUsage {
   )
   return [answer.headers, ...told].reduce<GraphUsage>(
     (usage, headers) =>
-      addUsage(usage, { units: 0, limitShare: positive(headers.get('x-ms-throttle-limit-percentage')) }),
-    { units, limitShare: undefined },
+      addUsage(usage, {
+        requests: 0,
+        units: 0,
+        limitShare: positive(headers.get('x-ms-throttle-limit-percentage')),
+      }),
+    { requests: 1, units, limitShare: undefined },
   )
 }
 
@@ -34,6 +40,7 @@ export function usageOf(answer: Answer): GraphUsage {
 export function addUsage(one: GraphUsage, other: GraphUsage): GraphUsage {
   const shares = [one.limitShare, other.limitShare].filter((share) => share !== undefined)
   return {
+    requests: one.requests + other.requests,
     units: one.units + other.units,
     limitShare: shares.length > 0 ? Math.max(...shares) : undefined,
   }

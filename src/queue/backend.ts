@@ -9,7 +9,13 @@ import {
   type Processor,
   type WorkerOptions,
 } from 'bullmq'
-import type { SyncUserJob } from './catalogue.ts'
+import {
+  batchQueueName,
+  resyncQueueName,
+  type StartResyncJob,
+  type SyncBatchJob,
+  type SyncUserJob,
+} from './catalogue.ts'
 import { within } from '../within.ts'
 import { migrateQueue, openQueuePool } from './postgres.ts'
 import { checkRedis, openRedis, type ConnectionUse } from './redis.ts'
@@ -31,6 +37,40 @@ export type SyncQueue = Queue<
   Connection
 >
 export type SyncWorker = Worker<SyncUserJob, SyncUserResult, string, IQueueBackend, number, Connection>
+/** Jobs of many people at once. */
+export type BatchQueue = Queue<
+  SyncBatchJob,
+  Record<string, number>,
+  string,
+  SyncBatchJob,
+  Record<string, number>,
+  string,
+  IQueueBackend,
+  Connection
+>
+export type BatchWorker = Worker<
+  SyncBatchJob,
+  Record<string, number>,
+  string,
+  IQueueBackend,
+  number,
+  Connection
+>
+export type BatchProcessor = Processor<SyncBatchJob, Record<string, number>, string, number>
+
+/** Where schedules are kept, and the jobs they make. */
+export type ResyncQueue = Queue<
+  StartResyncJob,
+  string,
+  string,
+  StartResyncJob,
+  string,
+  string,
+  IQueueBackend,
+  Connection
+>
+export type ResyncWorker = Worker<StartResyncJob, string, string, IQueueBackend, number, Connection>
+export type ResyncProcessor = Processor<StartResyncJob, string, string, number>
 export type SyncQueueEvents = QueueEvents<SyncUserResult, IQueueBackend, Connection>
 export type SyncProcessor = Processor<SyncUserJob, SyncUserResult, string, number>
 export type SyncWorkerOptions = Pick<
@@ -54,6 +94,10 @@ export type QueueBackend = {
   openQueue: (name: string) => SyncQueue
   openWorker: (name: string, processor: SyncProcessor, options: SyncWorkerOptions) => SyncWorker
   openEvents: (name: string) => SyncQueueEvents
+  openBatchQueue: () => BatchQueue
+  openBatchWorker: (processor: BatchProcessor, options: SyncWorkerOptions) => BatchWorker
+  openResyncQueue: () => ResyncQueue
+  openResyncWorker: (processor: ResyncProcessor) => ResyncWorker
   /** Refuses a Redis that may evict keys or doesn't let us in; brings BullMQ's Postgres schema up to date. */
   prepare: (options?: { allowEviction?: boolean; signal?: AbortSignal }) => Promise<void>
   /** Code of the last error of the connection, which goes on connecting; undefined where there was none. */
@@ -96,6 +140,19 @@ export async function openQueueBackend(options: QueueBackendOptions): Promise<Qu
       ),
     openWorker: (name, processor, workerOptions) =>
       keep(new Worker(name, processor, { ...workerOptions, connection, prefix }, store.connect)),
+    openBatchQueue: () =>
+      keep(
+        new Queue(
+          batchQueueName,
+          { connection, prefix, skipWaitingForReady: options.use === 'producer' },
+          store.connect,
+        ),
+      ),
+    openBatchWorker: (processor, workerOptions) =>
+      keep(new Worker(batchQueueName, processor, { ...workerOptions, connection, prefix }, store.connect)),
+    openResyncQueue: () => keep(new Queue(resyncQueueName, { connection, prefix }, store.connect)),
+    openResyncWorker: (processor) =>
+      keep(new Worker(resyncQueueName, processor, { connection, prefix }, store.connect)),
     openEvents: (name) => keep(new QueueEvents(name, { connection, prefix }, store.connect)),
     prepare: store.prepare,
     lastFailure: store.lastFailure,

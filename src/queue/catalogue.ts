@@ -67,6 +67,60 @@ export function priorityOf(job: Pick<SyncUserJob, 'cause'>): number {
   return job.cause === 'resync' ? 10 : 0
 }
 
+/** "Begin a resync of this source", for a schedule. */
+const startResync = z.strictObject({ source: z.string().max(64), mode: z.enum(['full', 'delta']) })
+
+export type StartResyncJob = z.output<typeof startResync>
+
+/** "Bring these people up to date, with a token of the app itself." */
+const syncBatch = z.strictObject({
+  userIds: z.array(z.uuid()).min(1).max(20),
+  tenantId: z.string().max(64),
+  source: z.string().max(64),
+  resyncId: z.uuid(),
+})
+
+export type SyncBatchJob = z.output<typeof syncBatch>
+
+/** Apart from the jobs of single people: no sign-in waits for one. */
+export const batchQueueName = 'sync-batch'
+
+/** The job as BullMQ takes it. The same people of the same resync are one job, however often it is asked for. */
+export function describeBatch(payload: SyncBatchJob) {
+  const { attempts, backoff, retention } = catalogue['sync-user']
+  return {
+    name: 'sync-batch',
+    data: syncBatch.parse(payload),
+    opts: {
+      attempts,
+      backoff,
+      removeOnComplete: { age: retention.completedSeconds },
+      removeOnFail: { age: retention.failedSeconds },
+      deduplication: { id: `${payload.resyncId} ${payload.userIds[0] ?? ''}` },
+    },
+  }
+}
+
+/** @throws {SyncError} `invalid_job`. */
+export function parseSyncBatchJob(data: unknown): SyncBatchJob {
+  const parsed = syncBatch.safeParse(data)
+  if (parsed.success) return parsed.data
+  throw new SyncError('invalid_job', 'payload of sync-batch does not fit')
+}
+
+/** Schedules are kept here, apart from people's jobs: it is they, not the jobs, that outlive a worker. */
+export const resyncQueueName = 'resync'
+
+/** What a schedule's job is kept for after its end, in seconds. */
+export const resyncJobRetention = { completedSeconds: day, failedSeconds: 14 * day }
+
+/** @throws {SyncError} `invalid_job`. */
+export function parseStartResyncJob(data: unknown): StartResyncJob {
+  const parsed = startResync.safeParse(data)
+  if (parsed.success) return parsed.data
+  throw new SyncError('invalid_job', 'payload of start-resync does not fit')
+}
+
 export type JobName = keyof typeof catalogue
 
 export const syncQueueName = catalogue['sync-user'].queue

@@ -1,8 +1,14 @@
 import { SyncError } from '../errors.ts'
 import { within } from '../within.ts'
 import { moveAhead } from './ahead.ts'
-import type { QueueBackend, SyncQueue } from './backend.ts'
-import { describeJob, syncQueueName, type SyncUserJob } from './catalogue.ts'
+import type { QueueBackend } from './backend.ts'
+import {
+  describeBatch,
+  describeJob,
+  syncQueueName,
+  type SyncBatchJob,
+  type SyncUserJob,
+} from './catalogue.ts'
 
 /** Resolves true once the queue has the jobs, false if it didn't take them in time. Never rejects. */
 export type Enqueue = (jobs: readonly SyncUserJob[]) => Promise<boolean>
@@ -20,16 +26,34 @@ export type EnqueueOptions = {
  * remembers a failed first connection for good, so the queue is opened anew after a failure.
  */
 export function createEnqueue(backend: QueueBackend, options: EnqueueOptions = {}): Enqueue {
-  const { timeoutMs = 1000, pauseMs = 2000, onFailure } = options
-  let queue: SyncQueue | undefined
+  const add = createBounded(() => backend.openQueue(syncQueueName), options)
+  return async (jobs) =>
+    await add(async (queue) => {
+      const taken = await queue.addBulk(jobs.map((job) => describeJob('sync-user', job)))
+      await moveAhead(queue, jobs, taken)
+    })
+}
+
+/** The same for jobs of many people. */
+export function createBatchEnqueue(
+  backend: QueueBackend,
+  options: EnqueueOptions = {},
+): (jobs: readonly SyncBatchJob[]) => Promise<boolean> {
+  const add = createBounded(() => backend.openBatchQueue(), options)
+  return async (jobs) => await add(async (queue) => await queue.addBulk(jobs.map(describeBatch)))
+}
+
+function createBounded<Open extends { close: () => Promise<void> }>(
+  openQueue: () => Open,
+  { timeoutMs = 1000, pauseMs = 2000, onFailure }: EnqueueOptions,
+): (work: (queue: Open) => Promise<unknown>) => Promise<boolean> {
+  let queue: Open | undefined
   let pausedUntil = 0
-  return async (jobs) => {
+  return async (work) => {
     if (performance.now() < pausedUntil) return false
-    const open = (queue ??= backend.openQueue(syncQueueName))
+    const open = (queue ??= openQueue())
     try {
-      const added = open
-        .addBulk(jobs.map((job) => describeJob('sync-user', job)))
-        .then((taken) => moveAhead(open, jobs, taken))
+      const added = work(open)
       let refusal: unknown = new SyncError(
         'queue_unavailable',
         `the queue did not answer within ${timeoutMs} ms`,

@@ -16,9 +16,15 @@ export type Guarded = {
   plan: Plan
   /** Ids of the groups whose removal is held back. */
   held: readonly string[]
+  /** Which limit holds it; undefined where nothing is held. */
+  by?: 'person' | 'reach' | 'resync'
 }
 
-const hold = (plan: Plan): Guarded => ({ plan: { ...plan, remove: [] }, held: plan.remove })
+const hold = (plan: Plan, by: NonNullable<Guarded['by']>): Guarded => ({
+  plan: { ...plan, remove: [] },
+  held: plan.remove,
+  ...(plan.remove.length > 0 && { by }),
+})
 const pass = (plan: Plan): Guarded => ({ plan, held: [] })
 
 /**
@@ -28,18 +34,19 @@ const pass = (plan: Plan): Guarded => ({ plan, held: [] })
 export function guardPlan(plan: Plan, memberships: number, limits: GuardLimits): Guarded {
   const removals = plan.remove.length
   const tooMuch = removals >= limits.minRemovals && removals >= memberships * limits.maxShare
-  return tooMuch ? hold(plan) : pass(plan)
+  return tooMuch ? hold(plan, 'person') : pass(plan)
 }
 
 /**
  * Pure. Lets the removals pass that an administrator has agreed to, group by group: what nobody agreed to isn't carried
  * out in the name of what somebody did.
  */
-export function releaseApproved({ plan, held }: Guarded, approved: ReadonlySet<string>): Guarded {
+export function releaseApproved({ plan, held, by }: Guarded, approved: ReadonlySet<string>): Guarded {
   const agreed = held.filter((id) => approved.has(id))
   return {
     plan: { ...plan, remove: [...plan.remove, ...agreed] },
     held: held.filter((id) => !approved.has(id)),
+    ...(by && { by }),
   }
 }
 
@@ -58,7 +65,7 @@ export type Reach = {
 export function guardReach(plan: Plan, read: { before: Reach; now: Reach }): Guarded {
   const { before, now } = read
   const isLost = (before.hidden && !now.hidden) || (before.groups && !now.groups)
-  return isLost ? hold(plan) : pass(plan)
+  return isLost ? hold(plan, 'reach') : pass(plan)
 }
 
 /** What a resync has done so far to the people of its source, counted before a plan of it is applied. */
@@ -78,5 +85,5 @@ export function guardResync(plan: Plan, soFar: ResyncSoFar, limits: GuardLimits)
   const removed = soFar.removed + removals
   const all = soFar.removed + soFar.memberships
   const tooMuch = removed >= limits.minRemovals && removed >= all * limits.maxShare
-  return removals > 0 && tooMuch ? hold(plan) : pass(plan)
+  return removals > 0 && tooMuch ? hold(plan, 'resync') : pass(plan)
 }

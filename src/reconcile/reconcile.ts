@@ -115,7 +115,11 @@ async function attemptReconcile(
   if (!stored) throw userUnknown()
   const plan = planReconcile(sifted.memberships, stored, sifted.unknown)
   const guarded = await guard(db, read, plan, stored, rules)
-  const written = await applyWrites(db, read, stored.basis, { ...guarded.plan, held: guarded.held })
+  const written = await applyWrites(db, read, stored.basis, {
+    ...guarded.plan,
+    held: guarded.held,
+    heldBy: guarded.by,
+  })
   if (!written) return undefined
   const { outcome: end, ...counts } = written
   return {

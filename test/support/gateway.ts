@@ -1,3 +1,4 @@
+import { resyncOf } from '../../src/resync-settings.ts'
 import { randomBytes, randomUUID } from 'node:crypto'
 import { pino } from 'pino'
 import { afterAll } from 'vitest'
@@ -35,6 +36,7 @@ export const testSource: SourceConfig = {
   guard: { minRemovals: 20, maxShare: 0.5 },
   resyncGuard: { minRemovals: 200, maxShare: 0.1 },
   unitsPer10s: 3500,
+  resync: resyncOf({}),
   signUp: { policy: 'anyone' },
 }
 

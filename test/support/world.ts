@@ -49,6 +49,8 @@ export type WorldOptions = {
   seed?: SimulatorSeed
   environment?: Record<string, string>
   queueUrl?: string
+  /** Settings that follow from the simulator, such as that it is asked over https. */
+  settings?: (simulator: Simulator) => Record<string, string>
 }
 
 /** A simulated tenant, a database, a queue and our context over them: everything real but the tenant. */
@@ -65,6 +67,7 @@ export async function openWorld(options: WorldOptions): Promise<World> {
     SESSION_KEYS: key(),
     PORT: String(await freePort()),
     LOG_LEVEL: 'debug',
+    ...options.settings?.(simulator),
     ...options.environment,
   }
   const config = loadConfig(environment, { gateway: true })

@@ -1,0 +1,152 @@
+import type { ISql } from 'postgres'
+import type { Database } from './client.ts'
+import { columns, type StoredResync } from './resyncs.ts'
+
+export type ResyncStep = {
+  /** People whose jobs may be in the queue at once, which is all that is kept of them. */
+  window: number
+  /** False: who needs a sign-in first is counted and not enqueued. */
+  needsToken: boolean
+  /** The rule for people who don't come back: who has been away for so long, in days, is enqueued without a usable token too. */
+  absentAfterDays: number | undefined
+}
+
+/** How a resync stands after a step; undefined where somebody else is at it, or it has ended. */
+export type SteppedResync = StoredResync & {
+  /** It has ended with this step. */
+  ended: boolean
+}
+
+/**
+ * One step of a resync, in one transaction: counts who was synced since they were taken, takes the next who are due, oldest
+ * first, and ends it when nobody is left. Whoever makes the steps may die between any two of them.
+ */
+export async function stepResync(
+  db: Database,
+  id: string,
+  step: ResyncStep,
+): Promise<SteppedResync | undefined> {
+  return await db.$client.begin(async (sql) => {
+    const [mine] = await sql<{ mode: string }[]>`
+      select mode from resyncs where id = ${id} and state = 'running' and begins_at <= clock_timestamp() for update skip locked`
+    if (!mine) return undefined
+    await settle(sql, id)
+    // Of a delta resync, what has changed says who is taken.
+    if (mine.mode === 'full') await take(sql, id, step)
+    const [row] = await sql<SteppedResync[]>`
+      with empty as materialized (
+        select not exists (select from resync_users where resync_id = ${id}) as is
+      ), stepped as (
+        update resyncs r set tended_at = clock_timestamp(),
+          state = case when not (all_taken and empty.is) then 'running'
+            when approved_at is null and exists (
+              select from sync_runs s where s.resync_id = r.id and s.held_by = 'resync') then 'held'
+            else 'done' end,
+          ended_at = case when all_taken and empty.is then clock_timestamp() end
+        from empty where r.id = ${id} returning r.*
+      ) select ${columns(sql)}, state <> 'running' as ended from stepped`
+    return row
+  })
+}
+
+/**
+ * Who was taken and has had a run since, whoever asked for it, is done. A run that found no turn for an hour is none: the
+ * queue is asked again.
+ */
+async function settle(sql: ISql, id: string): Promise<void> {
+  await sql`
+    with ended as materialized (
+      select distinct on (w.user_id) w.user_id, r.outcome, r.added + r.removed > 0 as changed, r.resync_id = ${id} as own,
+        r.requests, r.resource_units
+      from resync_users w join sync_runs r on r.user_id = w.user_id and r.started_at >= w.taken_at
+      where w.resync_id = ${id} and not r.retried and r.error_code is distinct from 'throttled_too_long'
+      order by w.user_id, r.started_at desc
+    ), gone as (
+      delete from resync_users w using ended e where w.resync_id = ${id} and w.user_id = e.user_id
+    ), counted as (
+      select count(*)::int as done, (count(*) filter (where changed))::int as changed,
+        (count(*) filter (where outcome = 'held'))::int as held,
+        (count(*) filter (where outcome = 'failed'))::int as failed,
+        (count(*) filter (where outcome = 'denied'))::int as denied,
+        (count(*) filter (where outcome = 'needs_login'))::int as needs_login,
+        coalesce(sum(requests) filter (where own), 0)::int as requests,
+        coalesce(sum(resource_units) filter (where own), 0)::int as resource_units
+      from ended
+    )
+    update resyncs r set done = r.done + c.done, changed = r.changed + c.changed, held = r.held + c.held,
+      failed = r.failed + c.failed, denied = r.denied + c.denied, needs_login = r.needs_login + c.needs_login,
+      requests = r.requests + c.requests, resource_units = r.resource_units + c.resource_units
+    from counted c where r.id = ${id} and c.done > 0`
+}
+
+/** As many as the window has room for and as are due by now, after the last one taken. */
+async function take(sql: ISql, id: string, step: ResyncStep): Promise<void> {
+  const { window, needsToken, absentAfterDays } = step
+  const [room] = await sql<{ room: number; isNull: boolean }[]>`
+    select least(${window} - (select count(*) from resync_users where resync_id = ${id}),
+        case when spread_seconds = 0 then ${window} else ceil(due * least(1,
+          extract(epoch from clock_timestamp() - begins_at) / spread_seconds)) - taken
+        end)::int as room,
+      cursor_synced_at is null as "isNull"
+    from resyncs where id = ${id} and not all_taken`
+  if (!room || room.room <= 0) return
+  const page = room.isNull
+    ? sql`(u.last_synced_at is null and u.id > coalesce(r.cursor_user_id, '00000000-0000-0000-0000-000000000000'))`
+    : sql`((u.last_synced_at, u.id) > (r.cursor_synced_at, r.cursor_user_id) and u.last_synced_at < r.cutoff_at)`
+  const [{ taken } = { taken: 0 }] = await sql<{ taken: number }[]>`
+    with r as (select * from resyncs where id = ${id}),
+    page as materialized (
+      select u.id, u.last_synced_at, not ${needsToken} or t.state = 'valid' or (
+          ${absentAfterDays ?? null}::int is not null and u.frozen_at is null
+          and u.last_login_at < clock_timestamp() - ${absentAfterDays ?? 0} * interval '1 day') as is_work
+      from r join delegated_tokens t on t.source = r.source join users u on u.id = t.user_id
+      where ${page} and u.disabled_by is distinct from 'local'
+      order by u.last_synced_at nulls first, u.id limit ${room.room}
+    ), made as (
+      insert into resync_users (resync_id, user_id) select ${id}, id from page where is_work on conflict do nothing
+    ), last as (select last_synced_at, id from page order by last_synced_at desc nulls last, id desc limit 1)
+    update resyncs r set
+      taken = r.taken + (select count(*) from page),
+      done = r.done + (select count(*) from page where not is_work),
+      needs_login = r.needs_login + (select count(*) from page where not is_work),
+      cursor_synced_at = (select last_synced_at from last), cursor_user_id = (select id from last)
+    where r.id = ${id} and exists (select from page)
+    returning (select count(*) from page)::int as taken`
+  if (taken >= room.room) return
+  if (!room.isNull) {
+    await sql`update resyncs set all_taken = true where id = ${id}`
+    return
+  }
+  // Those never synced come first; then, from the beginning of time, those that were.
+  await sql`
+    update resyncs set cursor_synced_at = '-infinity', cursor_user_id = '00000000-0000-0000-0000-000000000000'
+    where id = ${id}`
+  await take(sql, id, step)
+}
+
+export type TakenUser = { userId: string; tenantId: string }
+
+/** Who was taken and has no job, as far as one knows: none was made, or it was made so many seconds ago. */
+export async function listToEnqueue(
+  db: Database,
+  resyncId: string,
+  { againAfterSeconds, limit }: { againAfterSeconds: number; limit: number },
+): Promise<TakenUser[]> {
+  return await db.$client<TakenUser[]>`
+    select w.user_id as "userId", u.tenant_id as "tenantId"
+    from resync_users w join users u on u.id = w.user_id
+    where w.resync_id = ${resyncId} and (w.enqueued_at is null
+      or w.enqueued_at < clock_timestamp() - ${againAfterSeconds} * interval '1 second')
+    order by w.taken_at, w.user_id limit ${limit}`
+}
+
+export async function markTakenEnqueued(
+  db: Database,
+  resyncId: string,
+  userIds: readonly string[],
+): Promise<void> {
+  await db.$client`
+    update resync_users set enqueued_at = clock_timestamp()
+    where resync_id = ${resyncId} and user_id in (
+      select value::uuid from json_array_elements_text(${JSON.stringify(userIds)}::text::json))`
+}

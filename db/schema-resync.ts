@@ -1,0 +1,67 @@
+import { sql } from 'drizzle-orm'
+import { boolean, check, integer, pgTable, primaryKey, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
+import { at } from './columns.ts'
+
+/** One fan-out of sync jobs to those of a source's people who are due. It is kept after its end. */
+export const resyncs = pgTable(
+  'resyncs',
+  {
+    id: uuid().primaryKey().defaultRandom(),
+    source: text().notNull(),
+    mode: text().notNull(),
+    cause: text().notNull(),
+    state: text().notNull().default('running'),
+    startedAt: at('started_at').notNull().defaultNow(),
+    /** From when on people are taken: a schedule's runs don't all begin at once. */
+    beginsAt: at('begins_at').notNull().defaultNow(),
+    endedAt: at('ended_at'),
+    /** Who was last synced before is due. */
+    cutoffAt: at('cutoff_at').notNull().defaultNow(),
+    /** Seconds over which those who are due are spread. */
+    spreadSeconds: integer('spread_seconds').notNull().default(0),
+    /** The last who was taken, in the order of `last_synced_at`, nulls first, and id. */
+    cursorSyncedAt: at('cursor_synced_at'),
+    cursorUserId: uuid('cursor_user_id'),
+    /** Nobody is left to be taken. */
+    allTaken: boolean('all_taken').notNull().default(false),
+    /** When a worker last looked after it. */
+    tendedAt: at('tended_at'),
+    /** When somebody agreed to what its guard holds. */
+    approvedAt: at('approved_at'),
+    errorCode: text('error_code'),
+    /** What runs before it have removed that ended `held` and that nobody has agreed to: its guard goes on from there. */
+    removedBefore: integer('removed_before').notNull().default(0),
+    /** People at its start; it may turn out to be a few more or less. */
+    due: integer().notNull().default(0),
+    taken: integer().notNull().default(0),
+    done: integer().notNull().default(0),
+    changed: integer().notNull().default(0),
+    held: integer().notNull().default(0),
+    failed: integer().notNull().default(0),
+    denied: integer().notNull().default(0),
+    needsLogin: integer('needs_login').notNull().default(0),
+    requests: integer().notNull().default(0),
+    resourceUnits: integer('resource_units').notNull().default(0),
+  },
+  (table) => [
+    check('resyncs_mode', sql`${table.mode} in ('full', 'delta')`),
+    check('resyncs_state', sql`${table.state} in ('running', 'done', 'held', 'cancelled', 'failed')`),
+    uniqueIndex('resyncs_one_running')
+      .on(table.source, table.mode)
+      .where(sql`state = 'running'`),
+  ],
+)
+
+export const deltaLinks = pgTable(
+  'delta_links',
+  {
+    source: text().notNull(),
+    resource: text().notNull(),
+    link: text().notNull(),
+    obtainedAt: at('obtained_at').notNull().defaultNow(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.source, table.resource] }),
+    check('delta_links_resource', sql`${table.resource} in ('groups', 'users')`),
+  ],
+)

@@ -1,0 +1,116 @@
+import type { Database } from '../db/client.ts'
+import { dropDeltaLinks, findDeltaLinks, type DeltaLink } from '../db/delta-links.ts'
+import { endHints, hintMembers, hintUsers, labelGroups } from '../db/hints.ts'
+import { Throttled } from './errors.ts'
+import { LinkExpired } from './graph/answer.ts'
+import type { GraphClient } from './graph/client.ts'
+import { readBaseline, readChanges, readPeopleIn, type DeltaEntry } from './graph/delta.ts'
+import type { BatchSource } from './sync-batch.ts'
+
+/** Seconds after which a link isn't used any more; Graph forgets it after seven days (Graph docs: delta-query-overview). */
+const maxAgeSeconds = 6 * 86_400
+
+/** What came of it: a first baseline, the changes since the last round, or a baseline since that is forgotten. */
+export type DeltaEnd = { kind: 'baseline' | 'changes' | 'expired'; entries: number; hinted: number }
+
+/** Units of a round in which nothing has changed: a page of each. */
+const unitsOfQuiet = 2
+
+/**
+ * One delta round of a tenant: whoever it says something about is taken by the resync, which reads them anew. What it
+ * says is a hint and no more, since rounds are replayed, repeated and late. The links of the next round are stored with the
+ * last hint, so that whoever dies before reads this one again.
+ * @throws {SyncError} as the requests do; nothing is lost then.
+ */
+export async function readHints(
+  db: Database,
+  source: BatchSource,
+  { resyncId, tenantId, signal }: { resyncId: string; tenantId: string; signal?: AbortSignal | undefined },
+): Promise<DeltaEnd> {
+  const budget = source.budgetOf(tenantId)
+  const { accessToken } = await source.appTokens.tokenFor(tenantId)
+  const beganAt = await budget.takeTurn({ priority: 'low', units: unitsOfQuiet })
+  const graph = source.openGraph(accessToken, 'low', signal)
+  const about = { resyncId, tenantId, source: source.slug }
+  try {
+    const { links, ...end } = await readRounds(db, graph, about, beganAt)
+    const { requests, units } = graph.usage()
+    await endHints(db, { ...about, requests, resourceUnits: units }, links)
+    return end
+  } catch (error) {
+    throw error instanceof Throttled && !error.slot ? await budget.pause('low', error) : error
+  } finally {
+    await budget.settle('low', graph.usage(), unitsOfQuiet).catch(() => undefined)
+  }
+}
+
+type About = { resyncId: string; tenantId: string; source: string }
+
+async function readRounds(
+  db: Database,
+  graph: GraphClient,
+  about: About,
+  beganAt: string,
+): Promise<DeltaEnd & { links: DeltaLink[] }> {
+  const known = await findDeltaLinks(db, about.source, maxAgeSeconds)
+  const linkOf = (resource: DeltaLink['resource']) =>
+    known.links.find((each) => each.resource === resource)?.link
+  const [users, groups] = [linkOf('users'), linkOf('groups')]
+  const nothing = { entries: 0, hinted: 0 }
+  if (users === undefined || groups === undefined)
+    return { kind: known.expired ? 'expired' : 'baseline', ...nothing, links: await baselines(graph) }
+  try {
+    const hints = collectHints(db, graph, about, beganAt)
+    const ofUsers = await readChanges(graph, users, hints.ofUsers)
+    const ofGroups = await readChanges(graph, groups, hints.ofGroups)
+    return {
+      kind: 'changes',
+      entries: ofUsers.entries + ofGroups.entries,
+      hinted: hints.hinted(),
+      links: [
+        { resource: 'users', link: ofUsers.link },
+        { resource: 'groups', link: ofGroups.link },
+      ],
+    }
+  } catch (error) {
+    if (!(error instanceof LinkExpired)) throw error
+    await dropDeltaLinks(db, about.source)
+    return { kind: 'expired', ...nothing, links: await baselines(graph) }
+  }
+}
+
+async function baselines(graph: GraphClient): Promise<DeltaLink[]> {
+  return [
+    { resource: 'users', link: await readBaseline(graph, 'users') },
+    { resource: 'groups', link: await readBaseline(graph, 'groups') },
+  ]
+}
+
+/** Takes whom a page is about: cost follows what has changed, and nothing is kept of a page but the groups within groups. */
+function collectHints(db: Database, graph: GraphClient, about: About, beganAt: string) {
+  let hinted = 0
+  const nested = new Set<string>()
+  const take = async (objectIds: readonly string[]) => {
+    if (objectIds.length > 0) hinted += await hintUsers(db, about, objectIds)
+  }
+  const takeMembers = async (groupIds: readonly string[]) => {
+    if (groupIds.length > 0) hinted += await hintMembers(db, about, groupIds)
+  }
+  return {
+    hinted: () => hinted,
+    ofUsers: async (entries: readonly DeltaEntry[]) => await take(entries.map(({ objectId }) => objectId)),
+    ofGroups: async (entries: readonly DeltaEntry[]) => {
+      await take(entries.flatMap(({ users }) => users))
+      const labelled = entries.flatMap(({ objectId, labels }) => (labels ? [{ objectId, ...labels }] : []))
+      if (labelled.length > 0) await labelGroups(db, about.tenantId, beganAt, labelled)
+      // Who was in a group that is gone has left it, and whatever it was in.
+      await takeMembers(entries.flatMap(({ objectId, removed }) => (removed ? [objectId] : [])))
+      for (const group of new Set(entries.flatMap(({ groups }) => groups))) {
+        if (nested.has(group)) continue
+        nested.add(group)
+        await takeMembers([group])
+        await readPeopleIn(graph, group, take)
+      }
+    },
+  }
+}

@@ -1,0 +1,149 @@
+import { randomUUID } from 'node:crypto'
+import type { Database } from '../db/client.ts'
+import { setEntraStanding } from '../db/entra-standing.ts'
+import { recordRun, type RunCost } from '../db/sync-runs.ts'
+import { findBatchSubjects, type SyncSubject } from '../db/sync-subjects.ts'
+import { databaseFailure } from './database-failure.ts'
+import { AccessDenied, GraphUnavailable, SyncError, Throttled, TokenRejected } from './errors.ts'
+import { readMembershipsOf, unitsOfBatch, type UserRead } from './graph/batch-memberships.ts'
+import type { AppTokens } from './login/app-tokens.ts'
+import type { SyncBatchJob } from './queue/catalogue.ts'
+import { noGuard } from './reconcile/guard.ts'
+import { reconcile } from './reconcile/reconcile.ts'
+import type { Snapshot } from './snapshot.ts'
+import type { SyncAttempt, SyncSource } from './sync.ts'
+
+/** A source that the app reads by itself. */
+export type BatchSource = SyncSource & {
+  appTokens: AppTokens
+  /** The only tenant it takes, which can be asked for changes. */
+  singleTenant: string | undefined
+}
+
+export type BatchParts = { db: Database; sources: ReadonlyMap<string, BatchSource> }
+
+/** How many of the batch came to what; `later` are those whose turn at Graph is still to come. */
+export type BatchEnd = Record<string, number>
+
+/**
+ * Brings the people of one batch up to date, with a token of the app itself: one request for all of them, then a run for
+ * each, whose end is its own. Whom Graph knows no more, or keeps from signing in, is disabled and signed out; the former
+ * also leave their groups, by the guard of the whole resync only, since that they are gone is proven.
+ * @throws {Throttled} where none of them had a turn · {GraphUnavailable} · {SyncError}: nothing was recorded, so that another
+ * attempt may follow.
+ */
+export async function syncBatch(
+  { db, sources }: BatchParts,
+  job: SyncBatchJob,
+  attempt: SyncAttempt = {},
+): Promise<BatchEnd> {
+  const subjects = await findBatchSubjects(db, job.userIds, job.resyncId).catch((error: unknown) => {
+    throw databaseFailure(error)
+  })
+  const [first] = subjects
+  if (!first || first.cancelled) return { cancelled: subjects.length }
+  const source = sources.get(job.source)
+  if (!source) throw new SyncError('source_unknown', 'the configuration has no source of this name')
+  const spent: RunCost = { requests: 0, resourceUnits: 0 }
+  const reads = await readAll(db, source, job, subjects, { spent, attempt }).catch(
+    async (thrown: unknown) => {
+      const error = databaseFailure(thrown)
+      if (isLater(error)) throw error
+      // What is wrong is wrong for all of them, and another attempt would meet the same.
+      return new Map<string, UserRead>(subjects.map(({ objectId }) => [objectId, { kind: 'failed', error }]))
+    },
+  )
+  const end: BatchEnd = {}
+  for (const [index, subject] of subjects.entries()) {
+    // The round trips are all of them's; the first has them in its books.
+    const cost = index === 0 ? spent : undefined
+    const outcome = await settleOne(db, source, job, subject, reads.get(subject.objectId), cost)
+    end[outcome] = (end[outcome] ?? 0) + 1
+  }
+  return end
+}
+
+const isLater = (error: SyncError) =>
+  error instanceof Throttled || error instanceof GraphUnavailable || error.code === 'database_failed'
+
+async function readAll(
+  db: Database,
+  source: BatchSource,
+  { tenantId }: SyncBatchJob,
+  subjects: readonly SyncSubject[],
+  { spent, attempt }: { spent: RunCost; attempt: SyncAttempt },
+): Promise<ReadonlyMap<string, UserRead>> {
+  const budget = source.budgetOf(tenantId)
+  const units = unitsOfBatch(subjects.length)
+  const readWith = async (accessToken: string, beganAt: string) => {
+    const graph = source.openGraph(accessToken, 'low', attempt.signal)
+    try {
+      const users = subjects.map(({ objectId }) => objectId)
+      return await readMembershipsOf(graph, { users, read: source.groupRead, beganAt })
+    } finally {
+      const usage = graph.usage()
+      spent.requests += usage.requests
+      spent.resourceUnits += usage.units
+      await budget.settle('low', usage, units).catch(() => undefined)
+    }
+  }
+  const { accessToken } = await source.appTokens.tokenFor(tenantId)
+  const beganAt = await budget.takeTurn({ priority: 'low', slot: attempt.slot, units })
+  try {
+    return await readWith(accessToken, beganAt).catch(async (error: unknown) => {
+      if (!(error instanceof TokenRejected)) throw error
+      const other = await source.appTokens.tokenFor(tenantId, { refused: accessToken })
+      return await readWith(other.accessToken, beganAt)
+    })
+  } catch (error) {
+    throw error instanceof Throttled && !error.slot ? await budget.pause('low', error) : error
+  }
+}
+
+async function settleOne(
+  db: Database,
+  source: BatchSource,
+  job: SyncBatchJob,
+  subject: SyncSubject,
+  read: UserRead | undefined,
+  cost: RunCost | undefined,
+): Promise<string> {
+  const run = {
+    id: randomUUID(),
+    source: job.source,
+    cause: 'resync' as const,
+    resyncId: job.resyncId,
+    startedAt: subject.now,
+    cost,
+  }
+  try {
+    if (!read) throw new SyncError('unexpected_response', 'Graph answered nothing about this person')
+    if (read.kind === 'failed') throw read.error
+    const isGone = read.kind === 'gone'
+    const snapshot: Snapshot = isGone
+      ? { beganAt: subject.now, memberships: [], requestId: undefined }
+      : {
+          ...read.snapshot,
+          groupsRead: read.snapshot.memberships.every((each) => each.securityEnabled !== null),
+        }
+    const rules = isGone ? { ...source.rules, guard: noGuard } : source.rules
+    const { outcome } = await reconcile(
+      db,
+      subject,
+      snapshot,
+      { ...run, graphRequestId: snapshot.requestId },
+      rules,
+    )
+    const enabled = isGone ? false : read.enabled
+    if (enabled !== undefined && outcome !== 'stale') await setEntraStanding(db, subject.userId, enabled)
+    return isGone ? 'gone' : outcome
+  } catch (thrown) {
+    const error = databaseFailure(thrown)
+    // No run says that they were read: the resync asks for them again.
+    if (error instanceof Throttled) return 'later'
+    const outcome = error instanceof AccessDenied ? 'denied' : 'failed'
+    const ended = { ...run, userId: subject.userId, outcome, errorCode: error.code } as const
+    await recordRun(db, { ...ended, graphRequestId: error.requestId })
+    return outcome
+  }
+}

@@ -1,0 +1,131 @@
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { listResyncs } from '../db/resyncs.ts'
+import { loadConfig } from '../src/config.ts'
+import { advanceResync, beginResync, secondsLeft } from '../src/resync.ts'
+import { resyncOf } from '../src/resync-settings.ts'
+import { upsertSchedules } from '../workers/schedules.ts'
+import { givenWorld } from './support/people.ts'
+import { fastResync } from './support/resyncs.ts'
+import { availableBackends, type World } from './support/world.ts'
+
+const { open, login, personIn } = givenWorld()
+
+const enqueueBatches = async () => false
+
+afterEach(() => vi.useRealTimers())
+
+const sourcesOf = (...told: [slug: string, Parameters<typeof resyncOf>[0]][]) =>
+  new Map(told.map(([slug, resync]) => [slug, { slug, resync: resyncOf(resync) }]))
+
+async function schedulesOf({ context }: World) {
+  const found = await context.backend.openResyncQueue().getJobSchedulers()
+  return found.map(({ key, pattern, tz, every }) => ({ key, pattern, tz, every }))
+}
+
+describe.each(availableBackends())('with the queue in %s', (backend) => {
+  test('the schedules are those of the configuration, however many workers say so, and change with it', async () => {
+    const world = await open({ backend })
+    const queue = world.context.backend.openResyncQueue()
+    const two = sourcesOf(
+      ['one', { schedule: '30 2 * * *', timeZone: 'Europe/Berlin' }],
+      ['two', { schedule: 'every 6h' }],
+    )
+    await Promise.all([upsertSchedules(queue, two), upsertSchedules(queue, two)])
+    const every = { key: 'full two', every: 21_600_000 }
+    expect((await schedulesOf(world)).toSorted((a, b) => a.key.localeCompare(b.key))).toMatchObject([
+      { key: 'full one', pattern: '30 2 * * *', tz: 'Europe/Berlin' },
+      every,
+    ])
+    await upsertSchedules(queue, sourcesOf(['one', { schedule: 'off' }], ['two', { schedule: 'every 12h' }]))
+    expect(await schedulesOf(world)).toMatchObject([{ ...every, every: 43_200_000 }])
+    await upsertSchedules(queue, sourcesOf())
+    expect(await schedulesOf(world)).toEqual([])
+  })
+
+  test('what a schedule asks for begins once, whatever number of workers and of jobs there is', async () => {
+    const world = await open({ backend })
+    const workers = await world.startWorkers(fastResync)
+    await login(personIn(1))
+    const [, other] = [workers, await world.startWorkers(fastResync)]
+    const queue = world.context.backend.openResyncQueue()
+    const start = { name: 'start-resync', data: { source: 'entra-id', mode: 'full' as const } }
+    await queue.addBulk([start, start, start])
+    await vi.waitUntil(async () => (await queue.getJobCountByTypes('completed')) === 3, 20_000)
+    const resyncs = await listResyncs(world.db, 9)
+    expect(resyncs).toMatchObject([{ cause: 'schedule', state: 'running', due: 0 }])
+    await other.stop()
+  })
+})
+
+test.for([
+  ['when the hour is left out', '2026-03-28T03:00:00Z', ['2026-03-29T01:30:00Z', '2026-03-30T00:30:00Z']],
+  ['when the hour comes twice', '2026-10-24T03:00:00Z', ['2026-10-25T00:30:00Z', '2026-10-26T01:30:00Z']],
+] as const)('a schedule of a time zone starts once a night, also %s', async ([, from, nights]) => {
+  const world = await open({ backend: 'postgres' })
+  const queue = world.context.backend.openResyncQueue()
+  const sources = sourcesOf(['one', { schedule: '30 2 * * *', timeZone: 'Europe/Berlin' }])
+  vi.useFakeTimers({ toFake: ['Date'], now: new Date(from) })
+  for (const night of nights) {
+    await upsertSchedules(queue, sources)
+    const [scheduler] = await queue.getJobSchedulers()
+    expect(new Date(Number(scheduler?.next)).toISOString()).toBe(new Date(night).toISOString())
+    vi.setSystemTime(Number(scheduler?.next) + 1000)
+    await queue.removeJobScheduler('full one')
+  }
+})
+
+test('a scheduled one spreads those who are due, begins up to a tenth later, and takes only whom it has to', async () => {
+  const world = await open({ backend: 'postgres' })
+  const { db, source } = world
+  const workers = await world.startWorkers()
+  for (let count = 0; count < 4; count += 1) await login(personIn(1))
+  await workers.stop()
+  const [fresh] = await db.$client`select id from users limit 1`
+  await db.$client`update users set last_synced_at = now() - interval '2 days' where id <> ${fresh!['id']}`
+  const spread = { ...source, resync: resyncOf({ spreadMinutes: 60, maxAgeHours: 20 }) }
+  const { resync } = await beginResync(db, spread, { mode: 'full', cause: 'schedule' }, () => 1)
+  expect(resync.due).toBe(3)
+  const taken: unknown[] = []
+  const parts = { db, enqueueBatches, enqueue: async (jobs: readonly unknown[]) => taken.push(...jobs) > 0 }
+  const at = async (minutes: number) => {
+    await db.$client`update resyncs set begins_at = clock_timestamp() - ${minutes} * interval '1 minute'`
+    await advanceResync(parts, spread, resync.id)
+    return taken.length
+  }
+  expect(await at(-1)).toBe(0)
+  expect(await at(19)).toBe(1)
+  expect(await at(39)).toBe(2)
+  expect(await at(60)).toBe(3)
+  expect(taken).not.toContainEqual(expect.objectContaining({ userId: fresh!['id'] }))
+})
+
+test('a worker takes over other schedules without being started anew', async () => {
+  const world = await open({ backend: 'postgres' })
+  const workers = await world.startWorkers(fastResync)
+  expect(await schedulesOf(world)).toMatchObject([{ key: 'full entra-id', pattern: '0 3 * * *' }])
+  const changed = loadConfig({ ...world.environment, RESYNC_SCHEDULE: 'every 30m' })
+  await workers.reload(changed.sources)
+  expect(await schedulesOf(world)).toMatchObject([{ key: 'full entra-id', every: 1_800_000 }])
+})
+
+test.for([
+  ['RESYNC_SCHEDULE', '3am', /^must be off, an interval/],
+  ['RESYNC_SCHEDULE', 'every 1m', /at least 5m/],
+  ['RESYNC_SCHEDULE', '0 3 * *', /five fields of cron/],
+  ['RESYNC_SCHEDULE', '0 3 * * 9', /five fields of cron/],
+  ['RESYNC_TIME_ZONE', 'Berlin', /IANA name/],
+  ['ABSENT_POLICY', 'delete', /keep, freeze or remove/],
+] as const)('%s=%s is refused with what to write', async ([setting, value, message]) => {
+  const world = await open({ backend: 'postgres' })
+  expect(() => loadConfig({ ...world.environment, [setting]: value })).toThrow(
+    expect.objectContaining({ problems: [{ setting, message: expect.stringMatching(message) }] }),
+  )
+})
+
+test('the time that is left is told by the pace so far', () => {
+  const resync = { startedAt: '2026-01-01T00:00:00Z', due: 100, done: 25, state: 'running' as const }
+  const at = Date.parse('2026-01-01T00:01:00Z')
+  expect(secondsLeft(resync, at)).toBe(180)
+  expect(secondsLeft({ ...resync, done: 0 }, at)).toBeUndefined()
+  expect(secondsLeft({ ...resync, state: 'done' }, at)).toBeUndefined()
+})

@@ -1,0 +1,27 @@
+import { vi } from 'vitest'
+import type { Database } from '../../db/client.ts'
+import { findResync, type StoredResync } from '../../db/resyncs.ts'
+import { beginResync, type ResyncSource } from '../../src/resync.ts'
+
+/** Workers that make the steps of a resync as fast as they can. */
+export const fastResync = { resync: { intervalMs: 20 } }
+
+/** How it ended. */
+export async function endOf(db: Database, id: string): Promise<StoredResync> {
+  let resync: StoredResync | undefined
+  await vi.waitUntil(
+    async () => {
+      resync = await findResync(db, id)
+      return resync?.state !== 'running'
+    },
+    { timeout: 60_000, interval: 50 },
+  )
+  if (!resync) throw new Error('there is no such resync')
+  return resync
+}
+
+/** One that is asked for by hand, from its begin to its end. */
+export async function resyncAll(db: Database, source: ResyncSource): Promise<StoredResync> {
+  const { resync } = await beginResync(db, source, { mode: 'full', cause: 'manual' })
+  return await endOf(db, resync.id)
+}

@@ -1,0 +1,106 @@
+import type { ResyncProcessor, ResyncQueue } from '../src/queue/backend.ts'
+import { parseStartResyncJob, resyncJobRetention } from '../src/queue/catalogue.ts'
+import type { Database } from '../db/client.ts'
+import type { Log } from '../src/log.ts'
+import { noteResyncError, type ResyncMode } from '../db/resyncs.ts'
+import { readHints } from '../src/delta.ts'
+import { toSyncError } from '../src/errors.ts'
+import { beginResync, type ResyncSource } from '../src/resync.ts'
+import type { BatchSource } from '../src/sync-batch.ts'
+
+/** Sources by slug as they are configured now; a reload replaces it. */
+export type ResyncSources = () => ReadonlyMap<string, ResyncSource>
+
+type Repeat = { pattern: string; tz: string } | { every: number }
+
+/** A source's schedules, by the mode of the resync they begin. */
+function repeatsOf({ schedule, delta }: ResyncSource['resync']): [mode: ResyncMode, repeat: Repeat][] {
+  const repeats: [ResyncMode, Repeat][] = []
+  if (schedule)
+    repeats.push([
+      'full',
+      'cron' in schedule
+        ? { pattern: schedule.cron, tz: schedule.timeZone }
+        : { every: schedule.everySeconds * 1000 },
+    ])
+  if (delta) repeats.push(['delta', { every: delta.everySeconds * 1000 }])
+  return repeats
+}
+
+/**
+ * Makes the queue's schedules those of the configuration: changed where it was changed, and gone where the source is, or its
+ * schedule is off. Any number of workers may do so at once.
+ */
+export async function upsertSchedules(
+  queue: Pick<ResyncQueue, 'upsertJobScheduler' | 'getJobSchedulers' | 'removeJobScheduler'>,
+  sources: ReadonlyMap<string, ResyncSource>,
+): Promise<void> {
+  const wanted = new Set<string>()
+  for (const { slug, resync } of sources.values()) {
+    for (const [mode, repeat] of repeatsOf(resync)) {
+      const id = `${mode} ${slug}`
+      wanted.add(id)
+      await queue.upsertJobScheduler(id, repeat, {
+        name: 'start-resync',
+        data: { source: slug, mode },
+        opts: {
+          attempts: 5,
+          backoff: { type: 'exponential', delay: 2000, jitter: 1 },
+          removeOnComplete: { age: resyncJobRetention.completedSeconds },
+          removeOnFail: { age: resyncJobRetention.failedSeconds },
+        },
+      })
+    }
+  }
+  for (const { key } of await queue.getJobSchedulers())
+    if (!wanted.has(key)) await queue.removeJobScheduler(key)
+}
+
+/**
+ * Begins the resync that a schedule asks for; a second one joins the first. One of mode delta is told here what has changed;
+ * where that can't be told any more, everybody is read.
+ */
+export function createResyncProcessor(
+  { db, sources, batchSources }: ResyncStarter,
+  log: Log,
+): ResyncProcessor {
+  return async (job, _token, signal) => {
+    const { source: slug, mode } = parseStartResyncJob(job.data)
+    const source = sources().get(slug)
+    if (!source) {
+      log.warn({ source: slug }, 'a schedule of a source that this worker does not know')
+      return 'unknown'
+    }
+    const { resync, joined } = await beginResync(db, source, { mode, cause: 'schedule' })
+    const { id, due } = resync
+    if (mode === 'full') {
+      log.info({ resync: id, source: slug, mode, due, joined }, 'resync begins')
+      return id
+    }
+    const reader = batchSources.get(slug)
+    const tenantId = reader?.singleTenant
+    if (!reader || tenantId === undefined) return 'no tenant'
+    try {
+      const { kind, ...counts } = await readHints(db, reader, { resyncId: id, tenantId, signal })
+      await noteResyncError(db, id, undefined)
+      log.info({ resync: id, source: slug, mode, kind, ...counts }, 'changes read')
+      if (kind === 'expired') await beginResync(db, source, { mode: 'full', cause: 'expired' })
+      return id
+    } catch (thrown) {
+      const error = toSyncError(thrown)
+      await noteResyncError(db, id, error.code)
+      log.warn(
+        { resync: id, source: slug, mode, errorCode: error.code, error: error.message },
+        'changes not read',
+      )
+      // BullMQ keeps message and stack in clear, and not the cause.
+      throw new Error(`${error.code}: ${error.message}`, { cause: thrown })
+    }
+  }
+}
+
+export type ResyncStarter = {
+  db: Database
+  sources: ResyncSources
+  batchSources: ReadonlyMap<string, BatchSource>
+}
