@@ -12,7 +12,7 @@ if (problem !== undefined) {
 }
 
 // Only now: what is loaded from here on may not even load on an older Node.
-const { Command, InvalidArgumentError } = await import('commander')
+const { Command, InvalidArgumentError, Option } = await import('commander')
 
 /** Loaded when a command runs, so that --help needn't wait for everything. */
 const commands = async () => await import('./commands.ts')
@@ -94,6 +94,14 @@ program
     'brings everybody of a source up to date now, or joins the resync that goes on; workers do the work',
   )
   .option('--source <slug>', 'which source; needed where there are several')
+  .addOption(
+    new Option(
+      '--mode <mode>',
+      'everybody, or only whom a change concerns; that needs the app’s own permissions',
+    )
+      .choices(['full', 'delta'])
+      .default('full'),
+  )
   .option(
     '--user <person>',
     'only this person, by object id or user principal name, and wait for the outcome',

@@ -8,6 +8,7 @@ import { secureHeaders } from 'hono/secure-headers'
 import type { Logger } from 'pino'
 import type { Database } from '../db/client.ts'
 import { databaseAnswers } from '../db/reachable.ts'
+import { listResyncs, type StoredResync } from '../db/resyncs.ts'
 import { endSessionsAt, endSessionsOfPerson } from '../db/sessions.ts'
 import { findWantedClaims } from '../db/token-states.ts'
 import { adminBoard, type BoardQueue } from './admin/board.ts'
@@ -23,6 +24,7 @@ import { createSessions, type Session } from './login/session.ts'
 import type { SignInSource } from './login/sign-in-source.ts'
 import type { NamedKey } from './setting-shapes.ts'
 import { takesTenant, type SourceConfig } from './source-config.ts'
+import { secondsLeft } from './resync.ts'
 import { readSourceStatus } from './source-status.ts'
 
 export type GatewayParts = {
@@ -132,7 +134,11 @@ export function createGateway(parts: GatewayParts): Hono {
   if (parts.adminPassword !== undefined) {
     const { adminPassword: password, queues } = parts
     const sourceStatus = async () => await readSourceStatus(db, { sources: configs, publicUrl })
-    app.route('/admin', adminBoard({ password, publicUrl, queues, sourceStatus, log }))
+    const resyncs = async () => ({
+      latest: await listResyncs(db, 50),
+      secondsLeft: (resync: StoredResync) => secondsLeft(resync, Date.now()),
+    })
+    app.route('/admin', adminBoard({ password, publicUrl, queues, sourceStatus, resyncs, log }))
   }
 
   app.notFound((c) => notFound(c))

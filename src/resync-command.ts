@@ -1,6 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { findPeople } from '../db/resync-people.ts'
-import { cancelResync, countDue, findResync, listResyncs, type StoredResync } from '../db/resyncs.ts'
+import {
+  cancelResync,
+  countDue,
+  findResync,
+  listResyncs,
+  type ResyncMode,
+  type StoredResync,
+} from '../db/resyncs.ts'
 import { findRunSince } from '../db/sync-runs.ts'
 import { databaseNow } from '../db/wave.ts'
 import { loadConfig, type Config } from './config.ts'
@@ -12,10 +19,12 @@ import { createResyncProgress } from './progress.ts'
 import { createEnqueue } from './queue/enqueue.ts'
 import { beginResync, secondsLeft } from './resync.ts'
 import { syncsGroups, type SourceConfig } from './source-config.ts'
+import { within } from './within.ts'
 import { unlessAborted } from './unless-aborted.ts'
 
 export type ResyncCommandOptions = {
   source?: string
+  mode?: ResyncMode
   user?: string
   dryRun?: true
   wait?: true
@@ -41,21 +50,40 @@ async function perform(context: Context, options: ResyncCommandOptions, signal: 
   if (options.list) return await tellResyncs(context, options)
   if (options.cancel !== undefined) return await cancel(context, options.cancel)
   const source = chosenSource(context.config, options.source)
+  if (options.mode === 'delta' && !source.resync.delta)
+    throw new ConfigInvalid([
+      { setting: '--mode', message: `delta needs RESYNC_READ=app, RESYNC_DELTA and a single tenant` },
+    ])
   if (options.user !== undefined) return await syncOne(context, source, options.user, signal)
   if (options.dryRun) return await tellDue(context, source)
-  const { resync, joined } = await beginResync(context.db, source, { mode: 'full', cause: 'manual' })
+  const { mode = 'full' } = options
+  const { resync, joined } = await beginResync(context.db, source, { mode, cause: 'manual' })
   const { id, due } = resync
+  const what = mode === 'full' ? `${due} people.` : 'Graph is asked what has changed.'
   print(
     joined
       ? `A resync of ${source.slug} goes on already: ${id}`
-      : `Resync ${id} of ${source.slug} begins: ${due} people.`,
+      : `Resync ${id} of ${source.slug} begins: ${what}`,
   )
+  if (mode === 'delta') await askForChanges(context, source.slug)
   if (!options.wait)
     return print(`To watch it: entra-group-sync resync --list. To end it: resync --cancel ${id}`)
   const ended = await follow(context, resync, signal)
   tellEnd(ended)
   if (ended.state !== 'done') process.exitCode = 1
 }
+
+/** By the job that a schedule makes: it joins the resync there is. */
+async function askForChanges({ producer }: Context, source: string): Promise<void> {
+  const asked = producer.openResyncQueue().add('start-resync', { source, mode: 'delta' })
+  let refused = true
+  const taken = asked.then(() => (refused = false)).catch(() => undefined)
+  if (!(await within(askWithinMs, taken)) || refused)
+    throw new SyncError('queue_unavailable', 'the queue took no job: the next scheduled one asks for changes')
+}
+
+/** Milliseconds. */
+const askWithinMs = 5000
 
 function chosenSource({ sources }: Config, told: string | undefined): SourceConfig {
   const usable = sources.filter(syncsGroups)

@@ -94,10 +94,10 @@ export type ToldResync = {
 }
 
 /** What was told, and for the rest: at three at night by UTC, whoever was last synced more than 20 hours before. */
-export function resyncOf(told: ToldResync): ResyncSettings {
+export function resyncOf(told: ToldResync, { singleTenant = true } = {}): ResyncSettings {
   const { schedule = '0 3 * * *', timeZone: zone = 'UTC', maxAgeHours = 20, spreadMinutes = 60 } = told
   const { read = 'delegated', delta = 'every 5m' } = told
-  const everySeconds = read === 'app' ? intervalOf(delta) : undefined
+  const everySeconds = read === 'app' && singleTenant ? intervalOf(delta) : undefined
   return Object.freeze<ResyncSettings>({
     schedule: scheduleOf(schedule, zone),
     read,

@@ -26,7 +26,7 @@ export async function serveGateway(
     loginSucceeded,
     syncNow: async ({ userId, tenantId, source }) =>
       await enqueue([{ userId, tenantId, source, cause: 'manual' }]),
-    queues: [backend.openQueue(syncQueueName)],
+    queues: [backend.openQueue(syncQueueName), backend.openBatchQueue(), backend.openResyncQueue()],
     log,
   })
   const listening = await listen(app, { port: config.port, host: config.host })

@@ -83,6 +83,11 @@ export function sourceOfSettings(
   const tenant = tenantOf(values, problem)
   const credentials = credentialsOf(values, readText, problem)
   const signUp = signUpOf(values, problem)
+  if (values.RESYNC_DELTA !== undefined && values.RESYNC_DELTA !== 'off') {
+    if (values.RESYNC_READ !== 'app') problem('RESYNC_DELTA', 'goes with RESYNC_READ=app only')
+    else if (tenant.kind !== 'single')
+      problem('RESYNC_DELTA', 'must be off: only one tenant can be asked for changes')
+  }
   const cloud: Cloud = values.ENTRA_CLOUD ?? 'global'
   return {
     source: Object.freeze<SourceConfig>({
@@ -109,16 +114,19 @@ export function sourceOfSettings(
       ...guards,
       unitsPer10s: values.GRAPH_UNITS_PER_10S ?? tenantSizes[values.TENANT_SIZE ?? 'S'],
       signUp,
-      resync: resyncOf({
-        schedule: values.RESYNC_SCHEDULE,
-        timeZone: values.RESYNC_TIME_ZONE,
-        read: values.RESYNC_READ,
-        delta: values.RESYNC_DELTA,
-        maxAgeHours: values.RESYNC_MAX_AGE_HOURS,
-        spreadMinutes: values.RESYNC_SPREAD_MINUTES,
-        absent: values.ABSENT_POLICY,
-        absentAfterDays: values.ABSENT_AFTER_DAYS,
-      }),
+      resync: resyncOf(
+        {
+          schedule: values.RESYNC_SCHEDULE,
+          timeZone: values.RESYNC_TIME_ZONE,
+          read: values.RESYNC_READ,
+          delta: values.RESYNC_DELTA,
+          maxAgeHours: values.RESYNC_MAX_AGE_HOURS,
+          spreadMinutes: values.RESYNC_SPREAD_MINUTES,
+          absent: values.ABSENT_POLICY,
+          absentAfterDays: values.ABSENT_AFTER_DAYS,
+        },
+        { singleTenant: tenant.kind === 'single' },
+      ),
     }),
     problems,
   }

@@ -15,7 +15,12 @@ const credentialKinds = ['federatedTokenFile', 'certificate', 'secret'] as const
  */
 export function clashes(source: unknown): EntryProblem[] {
   if (!isMapping(source)) return []
-  return [...tenantClashes(source), ...signUpClashes(source['signUp']), ...credentialClashes(source)]
+  return [
+    ...tenantClashes(source),
+    ...signUpClashes(source['signUp']),
+    ...credentialClashes(source),
+    ...resyncClashes(source),
+  ]
 }
 
 function tenantClashes({ tenant, allowedTenants }: Mapping): EntryProblem[] {
@@ -37,6 +42,16 @@ function signUpClashes(signUp: unknown): EntryProblem[] {
   if ((policy === 'anyone' || policy === 'invited') && groups !== undefined)
     return [{ path, message: 'goes with policy members only' }]
   return []
+}
+
+function resyncClashes({ tenant, resync }: Mapping): EntryProblem[] {
+  if (!isMapping(resync)) return []
+  const { delta, read } = resync
+  const path = ['resync', 'delta']
+  if (delta === undefined || delta === 'off') return []
+  if (read !== 'app') return [{ path, message: 'goes with read: app only' }]
+  if (tenant !== 'organizations' && tenant !== 'common') return []
+  return [{ path, message: 'must be off: only one tenant can be asked for changes' }]
 }
 
 function credentialClashes({ credentials }: Mapping): EntryProblem[] {

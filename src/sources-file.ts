@@ -110,7 +110,7 @@ function sourceOf(entry: SourceEntry, defaults: SourcesFileParts['defaults']): S
       signUp.policy === 'members'
         ? { policy: 'members', groupIds: signUp.groups ?? [] }
         : { policy: signUp.policy },
-    resync: resyncOf(entry.resync),
+    resync: resyncOf(entry.resync, { singleTenant: tenant !== 'organizations' && tenant !== 'common' }),
   })
 }
 

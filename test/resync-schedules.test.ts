@@ -115,6 +115,8 @@ test.for([
   ['RESYNC_SCHEDULE', '0 3 * * 9', /five fields of cron/],
   ['RESYNC_TIME_ZONE', 'Berlin', /IANA name/],
   ['ABSENT_POLICY', 'delete', /keep, freeze or remove/],
+  ['RESYNC_DELTA', 'every 5m', /goes with RESYNC_READ=app only/],
+  ['RESYNC_DELTA', 'every 5s', /at least 1m/],
 ] as const)('%s=%s is refused with what to write', async ([setting, value, message]) => {
   const world = await open({ backend: 'postgres' })
   expect(() => loadConfig({ ...world.environment, [setting]: value })).toThrow(

@@ -81,6 +81,11 @@ test.for([
   [{ filters: { names: '(?=x)' } }, /filters\.names must be a pattern in RE2 syntax/],
   [{ guard: { maxShare: 101 } }, 'sources[0].guard.maxShare must be at most 100'],
   [{ guard: { maxShare: 0.5 } }, 'sources[0].guard.maxShare must be a whole number'],
+  [{ resync: { delta: 'every 5m' } }, 'sources[0].resync.delta goes with read: app only'],
+  [
+    { resync: { schedule: 'noon' } },
+    'sources[0].resync.schedule must be off, an interval such as every 6h (at least 5m), or five fields of cron such as 0 3 * * *',
+  ],
   [{ signUp: { policy: 'members' } }, 'sources[0].signUp.groups is missing: policy members needs the groups'],
   [
     { signUp: { policy: 'invited', groups: [other] } },

@@ -3,7 +3,7 @@ import { parseStartResyncJob, resyncJobRetention } from '../src/queue/catalogue.
 import type { Database } from '../db/client.ts'
 import type { Log } from '../src/log.ts'
 import { noteResyncError, type ResyncMode } from '../db/resyncs.ts'
-import { readHints } from '../src/delta.ts'
+import { readHints, type DeltaEnd } from '../src/delta.ts'
 import { toSyncError } from '../src/errors.ts'
 import { beginResync, type ResyncSource } from '../src/resync.ts'
 import type { BatchSource } from '../src/sync-batch.ts'
@@ -71,31 +71,40 @@ export function createResyncProcessor(
       log.warn({ source: slug }, 'a schedule of a source that this worker does not know')
       return 'unknown'
     }
-    const { resync, joined } = await beginResync(db, source, { mode, cause: 'schedule' })
-    const { id, due } = resync
     if (mode === 'full') {
-      log.info({ resync: id, source: slug, mode, due, joined }, 'resync begins')
-      return id
+      const { resync, joined } = await beginResync(db, source, { mode, cause: 'schedule' })
+      log.info({ resync: resync.id, source: slug, mode, due: resync.due, joined }, 'resync begins')
+      return resync.id
     }
     const reader = batchSources.get(slug)
     const tenantId = reader?.singleTenant
-    if (!reader || tenantId === undefined) return 'no tenant'
-    try {
-      const { kind, ...counts } = await readHints(db, reader, { resyncId: id, tenantId, signal })
-      await noteResyncError(db, id, undefined)
-      log.info({ resync: id, source: slug, mode, kind, ...counts }, 'changes read')
-      if (kind === 'expired') await beginResync(db, source, { mode: 'full', cause: 'expired' })
-      return id
-    } catch (thrown) {
-      const error = toSyncError(thrown)
-      await noteResyncError(db, id, error.code)
-      log.warn(
-        { resync: id, source: slug, mode, errorCode: error.code, error: error.message },
-        'changes not read',
-      )
-      // BullMQ keeps message and stack in clear, and not the cause.
-      throw new Error(`${error.code}: ${error.message}`, { cause: thrown })
-    }
+    // Of a job from before the configuration was changed.
+    if (!reader || !source.resync.delta || tenantId === undefined) return 'no changes are asked for'
+    const { resync } = await beginResync(db, source, { mode, cause: 'schedule' })
+    const about = { resyncId: resync.id, tenantId, signal }
+    const kind = await takeChanges({ db, source: reader, log }, about)
+    if (kind === 'expired') await beginResync(db, source, { mode: 'full', cause: 'expired' })
+    return resync.id
+  }
+}
+
+/** What keeps a round from being read stands with its resync until one is. */
+async function takeChanges(
+  { db, source, log }: { db: Database; source: BatchSource; log: Log },
+  about: Parameters<typeof readHints>[2],
+): Promise<DeltaEnd['kind']> {
+  const facts = { resync: about.resyncId, source: source.slug }
+  try {
+    const { kind, ...counts } = await readHints(db, source, about)
+    await noteResyncError(db, about.resyncId, undefined)
+    log.info({ ...facts, kind, ...counts }, 'changes read')
+    return kind
+  } catch (thrown) {
+    const { code, message } = toSyncError(thrown)
+    await noteResyncError(db, about.resyncId, code)
+    log.warn({ ...facts, errorCode: code, error: message }, 'changes not read')
+    // BullMQ keeps message and stack in clear, and not the cause.
+    throw new Error(`${code}: ${message}`, { cause: thrown })
   }
 }
 

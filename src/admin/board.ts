@@ -7,9 +7,11 @@ import { Hono } from 'hono'
 import { basicAuth } from 'hono/basic-auth'
 import { secureHeaders } from 'hono/secure-headers'
 import type { Logger } from 'pino'
+import type { StoredResync } from '../../db/resyncs.ts'
 import type { SourceStatus } from '../source-status.ts'
 import { sourceMetrics } from './metrics.ts'
 import { redactDeep, redactText, showKnownFields } from './redact.ts'
+import { resyncsPage } from './resyncs-page.ts'
 import { sourcesPage } from './sources-page.ts'
 
 /** A BullMQ queue of either backend; the types of the two have nothing closer in common. */
@@ -21,6 +23,11 @@ export type AdminBoardParts = {
   publicUrl: string
   queues: readonly BoardQueue[]
   sourceStatus: () => Promise<readonly SourceStatus[]>
+  /** The latest first, and the seconds that one still takes. */
+  resyncs: () => Promise<{
+    latest: readonly StoredResync[]
+    secondsLeft: (resync: StoredResync) => number | undefined
+  }>
   log: Logger
 }
 
@@ -48,7 +55,8 @@ const boardPolicy = {
  * The pages of `/admin` behind basic authentication: bull-board, showing ids and redacted causes only, how the sources do, and
  * the same for Prometheus.
  */
-export function adminBoard({ password, publicUrl, queues, sourceStatus, log }: AdminBoardParts): Hono {
+export function adminBoard(parts: AdminBoardParts): Hono {
+  const { password, publicUrl, queues, sourceStatus, resyncs, log } = parts
   const server = new HonoAdapter(serveStatic)
   server.setBasePath(boardPath)
   createBullBoard({
@@ -68,8 +76,13 @@ export function adminBoard({ password, publicUrl, queues, sourceStatus, log }: A
   const app = new Hono()
   app.use(basicAuth({ username: 'admin', password, realm: 'entra-group-sync admin' }))
   app.get('/sources', async (c) => c.html(await sourcesPage(await sourceStatus())))
+  app.get('/resyncs', async (c) => {
+    const { latest, secondsLeft } = await resyncs()
+    return c.html(await resyncsPage(latest, secondsLeft))
+  })
   app.get('/metrics', async (c) => {
-    const { text, contentType } = await sourceMetrics(await sourceStatus())
+    const { latest } = await resyncs()
+    const { text, contentType } = await sourceMetrics(await sourceStatus(), latest)
     return c.body(text, 200, { 'Content-Type': contentType })
   })
   app.use(secureHeaders({ contentSecurityPolicy: boardPolicy, strictTransportSecurity: false }))

@@ -1,9 +1,11 @@
 import { Gauge, Registry } from 'prom-client'
+import type { StoredResync } from '../../db/resyncs.ts'
 import type { SourceStatus } from '../source-status.ts'
 
-/** The state of the sources in Prometheus's text format; a registry of its own, so that importing registers nothing. */
+/** The state of the sources and of their resyncs, the latest first, in Prometheus's text format; a registry of its own, so that importing registers nothing. */
 export async function sourceMetrics(
   sources: readonly SourceStatus[],
+  resyncs: readonly StoredResync[],
 ): Promise<{ text: string; contentType: string }> {
   const registry = new Registry()
   const gauge = <Label extends string>(name: string, help: string, labelNames: readonly Label[]) =>
@@ -37,6 +39,23 @@ export async function sourceMetrics(
       people.set({ source, tenant }, count)
       unnamed.set({ source, tenant }, withoutGroupScope)
     }
+  }
+  const running = gauge('resync_running', '1 while a resync of this mode goes on', ['source', 'mode'])
+  const counts = gauge('resync_people', 'People of the latest resync, by what came of them', [
+    'source',
+    'mode',
+    'outcome',
+  ])
+  const ended = gauge('resync_done_timestamp_seconds', 'When the latest one that was done ended', [
+    'source',
+    'mode',
+  ])
+  for (const resync of resyncs.toReversed()) {
+    const { source, mode, state, due, done, changed, held, failed, denied, needsLogin, endedAt } = resync
+    if (state === 'done' && endedAt !== null) ended.set({ source, mode }, Date.parse(endedAt) / 1000)
+    running.set({ source, mode }, state === 'running' ? 1 : 0)
+    const outcomes = { due, done, changed, held, failed, denied, needs_login: needsLogin }
+    for (const [outcome, many] of Object.entries(outcomes)) counts.set({ source, mode, outcome }, many)
   }
   return { text: await registry.metrics(), contentType: registry.contentType }
 }

@@ -1,0 +1,116 @@
+import { afterEach, expect, test } from 'vitest'
+import { findResync, listResyncs } from '../db/resyncs.ts'
+import { beginResync } from '../src/resync.ts'
+import { givenWorld } from './support/people.ts'
+import { runCommand, type Command } from './support/process.ts'
+import { fastResync } from './support/resyncs.ts'
+import type { World } from './support/world.ts'
+
+const { open, login, personIn, storedGroups, remoteGroups } = givenWorld()
+const running: Command[] = []
+const slow = { timeout: 120_000 }
+
+afterEach(async () => {
+  for (const { child, ended } of running.splice(0)) {
+    if (child.exitCode === null) child.kill('SIGTERM')
+    await ended
+  }
+})
+
+/** A command on the world's tenant, database and queue; its workers are those of the test. */
+function begin({ environment }: World, ...args: string[]): Command {
+  const command = runCommand(['resync', ...args], {
+    ...environment,
+
+    LOG_LEVEL: 'error',
+  })
+  running.push(command)
+  return command
+}
+
+async function run(world: World, ...args: string[]) {
+  const command = begin(world, ...args)
+  return { code: await command.ended, printed: command.printed() }
+}
+
+test('brings everybody up to date and waits for it, with what it came to', slow, async () => {
+  const world = await open({ backend: 'postgres' })
+  await world.startWorkers(fastResync)
+  const [ada, ben] = [personIn(1), personIn(1)]
+  for (const person of [ada, ben]) await login(person)
+  world.simulator.tenant.removeMember(remoteGroups(ada)[0]!, ada)
+  const dry = await run(world, '--dry-run')
+  expect(dry).toMatchObject({
+    code: 0,
+    printed: expect.stringMatching(/^2 people of entra-id would be taken[^]*about \d+ minutes/),
+  })
+  expect(await listResyncs(world.db, 9)).toEqual([])
+  const waited = await run(world, '--wait')
+  expect(waited.printed).toMatch(/begins: 2 people[^]*2\/2 done[^]*: done\.\n {2}2 people, 1 changed, 0 held/)
+  expect(waited.code).toBe(0)
+  expect(await storedGroups(ada)).toEqual([])
+  expect((await run(world, '--list')).printed).toMatch(
+    /entra-id {2}full {2}done {2}manual[^]*2\/2 done, 1 changed/,
+  )
+  const [listed] = JSON.parse((await run(world, '--list', '--json')).printed) as unknown[]
+  expect(listed).toMatchObject({ state: 'done', done: 2 })
+})
+
+test('one person is brought up to date by name, and an unknown one is told', slow, async () => {
+  const world = await open({ backend: 'postgres' })
+  await world.startWorkers(fastResync)
+  const ada = world.simulator.tenant.addUser()
+  await login(ada.id)
+  await world.db
+    .$client`update users set user_principal_name = ${ada.userPrincipalName} where object_id = ${ada.id}`
+  const group = world.simulator.tenant.addGroup({ displayName: 'New', kind: 'security' }).id
+  world.simulator.tenant.addMember(group, ada.id)
+  const done = await run(world, '--user', ada.userPrincipalName.toUpperCase())
+  expect(done).toMatchObject({ code: 0, printed: expect.stringMatching(/applied, 1 added/) })
+  expect(await storedGroups(ada.id)).toEqual([group])
+  const unknown = await run(world, '--user', 'nobody@contoso.example')
+  expect(unknown).toMatchObject({
+    code: 1,
+    printed: expect.stringMatching(/^--user: nobody of entra-id is called/),
+  })
+})
+
+test('one that goes on is joined, told of when no worker takes it up, and ended', slow, async () => {
+  const world = await open({ backend: 'postgres' })
+  const { resync } = await beginResync(world.db, world.source, { mode: 'full', cause: 'manual' })
+  const joined = await run(world)
+  expect(joined).toMatchObject({ code: 0, printed: expect.stringMatching(/goes on already/) })
+  expect(joined.printed).toContain(resync.id)
+  expect(await run(world, '--cancel', resync.id)).toMatchObject({ code: 0 })
+  expect(await findResync(world.db, resync.id)).toMatchObject({ state: 'cancelled' })
+  const again = await run(world, '--cancel', resync.id)
+  expect(again).toMatchObject({ code: 1, printed: expect.stringMatching(/had ended already: cancelled/) })
+  expect(await run(world, '--cancel', 'x')).toMatchObject({
+    code: 1,
+    printed: expect.stringMatching(/^--cancel: must be/),
+  })
+  expect(await run(world, '--mode', 'delta')).toMatchObject({
+    code: 1,
+    printed: expect.stringMatching(/^--mode: delta needs/),
+  })
+  expect(await run(world, '--source', 'x')).toMatchObject({
+    code: 1,
+    printed: expect.stringMatching(/^--source: must be one of entra-id/),
+  })
+})
+
+test('an administrator sees how resyncs do, on a page and as metrics', slow, async () => {
+  const world = await open({ backend: 'postgres', environment: { ADMIN_PASSWORD: 'a long password' } })
+  const url = await world.startGateway()
+  const { resync } = await beginResync(world.db, world.source, { mode: 'full', cause: 'manual' })
+  await world.db
+    .$client`update resyncs set state = 'held', due = 1500, done = 1200, held = 7, ended_at = now()`
+  const authorization = `Basic ${btoa('admin:a long password')}`
+  const page = await (await fetch(`${url}/admin/resyncs`, { headers: { authorization } })).text()
+  expect(page).toMatch(/1,200 of 1,500\s+people/)
+  expect(page).toContain(`approve ${resync.id}`)
+  expect((await fetch(`${url}/admin/resyncs`)).status).toBe(401)
+  const metrics = await (await fetch(`${url}/admin/metrics`, { headers: { authorization } })).text()
+  expect(metrics).toContain('entra_group_sync_resync_people{source="entra-id",mode="full",outcome="held"} 7')
+  expect(metrics).toContain('entra_group_sync_resync_running{source="entra-id",mode="full"} 0')
+})
