@@ -121,13 +121,15 @@ export async function listResyncs(db: Database, limit: number): Promise<StoredRe
     select ${columns(db.$client)} from resyncs order by started_at desc limit ${limit}`
 }
 
-/** Ids of those that go on and whose source is one of these. */
-export async function listRunningResyncs(db: Database, sources: readonly string[]): Promise<string[]> {
-  const rows = await db.$client<{ id: string }[]>`
-    select id from resyncs where state = 'running' and begins_at <= clock_timestamp()
+/** Those that go on and whose source is one of these, the oldest first. */
+export async function listRunningResyncs(
+  db: Database,
+  sources: readonly string[],
+): Promise<{ id: string; source: string }[]> {
+  return await db.$client<{ id: string; source: string }[]>`
+    select id, source from resyncs where state = 'running' and begins_at <= clock_timestamp()
       and source in (select json_array_elements_text(${JSON.stringify(sources)}::text::json))
     order by started_at`
-  return rows.map(({ id }) => id)
 }
 
 /** Those that go on though no worker has looked after them for so long: their source is configured nowhere any more. */

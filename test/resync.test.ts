@@ -3,6 +3,8 @@ import { listRuns } from '../db/sync-runs.ts'
 import { cancelResync, findResync } from '../db/resyncs.ts'
 import { createEnqueue } from '../src/queue/enqueue.ts'
 import { advanceResync, approveHeldResync, beginResync } from '../src/resync.ts'
+import { createLog } from '../src/log.ts'
+import { startResyncRunner } from '../workers/resync.ts'
 import { givenWorld } from './support/people.ts'
 import { endOf, fastResync, resyncAll } from './support/resyncs.ts'
 import { availableBackends, type World } from './support/world.ts'
@@ -166,4 +168,31 @@ test('one whose source no worker knows has failed after a while', async () => {
   await db.$client`update resyncs set begins_at = clock_timestamp() - interval '11 minutes' where id = ${resync.id}`
   await world.startWorkers(fastResync)
   expect(await endOf(db, resync.id)).toMatchObject({ state: 'failed', errorCode: 'source_unknown' })
+})
+
+test('the jobs of a resync are those of its source, whatever other sources there are', async () => {
+  const world = await open({ backend: 'postgres' })
+  const { db, source } = world
+  const workers = await world.startWorkers(fastResync)
+  await known(2)
+  await workers.stop()
+  const other = { ...source, slug: 'another' }
+  await beginResync(db, source, { mode: 'full', cause: 'manual' })
+  await beginResync(db, other, { mode: 'full', cause: 'manual' })
+  const asked: string[] = []
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const enqueue = async (jobs: readonly { source: string }[]) => {
+    asked.push(...jobs.map((job) => job.source))
+    if (asked.length === 2) resolve()
+    return true
+  }
+  const sources = new Map([other, source].map((each) => [each.slug, each]))
+  const log = createLog('silent')
+  const runner = startResyncRunner(
+    { db, enqueue, enqueueBatches, log, sources: () => sources },
+    { intervalMs: 10 },
+  )
+  await promise
+  await runner.stop()
+  expect(asked).toEqual(['entra-id', 'entra-id'])
 })

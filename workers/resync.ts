@@ -25,9 +25,10 @@ export function startResyncRunner(
   const stepAll = async () => {
     const sources = parts.sources()
     const slugs = [...sources.keys()]
-    for (const id of await listRunningResyncs(db, slugs)) {
+    for (const { id, source: slug } of await listRunningResyncs(db, slugs)) {
+      const source = sources.get(slug)
       if (stopping.signal.aborted) return
-      for (const source of sources.values()) await step(source, id)
+      if (source) await step(source, id)
     }
     for (const id of await failForsakenResyncs(db, slugs, forsakenSeconds))
       log.error({ resync: id, errorCode: 'source_unknown' }, 'resync failed: no worker knows its source')
