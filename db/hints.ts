@@ -35,6 +35,29 @@ export async function hintMembers(
   return count
 }
 
+/**
+ * Whom the round before was about, and not the one before that, once more: Graph tells of a change at once, and answers from
+ * an index that may not know of it for minutes. Rounds that are older than an hour don't count.
+ */
+export async function hintAgain(
+  db: Database,
+  { resyncId, source }: { resyncId: string; source: string },
+): Promise<number> {
+  const { count } = await db.$client`
+    with rounds as (
+      select id, row_number() over (order by started_at desc) as back from resyncs
+      where source = ${source} and mode = 'delta' and state = 'done' and id <> ${resyncId}
+        and ended_at > clock_timestamp() - interval '1 hour'
+      order by started_at desc limit 2
+    )
+    insert into resync_users (resync_id, user_id)
+    select distinct ${resyncId}::uuid, r.user_id from sync_runs r join rounds on rounds.id = r.resync_id and rounds.back = 1
+    where not exists (
+      select from sync_runs b join rounds on rounds.id = b.resync_id and rounds.back = 2 where b.user_id = r.user_id)
+    on conflict (resync_id, user_id) do nothing`
+  return count
+}
+
 /** What groups are called now, as told at a moment; a null leaves what is stored, and so does what is older than that. */
 export async function labelGroups(
   db: Database,

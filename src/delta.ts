@@ -1,6 +1,6 @@
 import type { Database } from '../db/client.ts'
 import { dropDeltaLinks, findDeltaLinks, type DeltaLink } from '../db/delta-links.ts'
-import { endHints, hintMembers, hintUsers, labelGroups } from '../db/hints.ts'
+import { endHints, hintAgain, hintMembers, hintUsers, labelGroups } from '../db/hints.ts'
 import { Throttled } from './errors.ts'
 import { LinkExpired } from './graph/answer.ts'
 import type { GraphClient } from './graph/client.ts'
@@ -18,7 +18,8 @@ const unitsOfQuiet = 2
 
 /**
  * One delta round of a tenant: whoever it says something about is taken by the resync, which reads them anew. What it
- * says is a hint and no more, since rounds are replayed, repeated and late. The links of the next round are stored with the
+ * says is a hint and no more, since rounds are replayed, repeated and late; and as what it says may be read too early, they
+ * are read once more with the next round. The links of the next round are stored with the
  * last hint, so that whoever dies before reads this one again.
  * @throws {SyncError} as the requests do; nothing is lost then.
  */
@@ -60,6 +61,7 @@ async function readRounds(
   if (users === undefined || groups === undefined)
     return { kind: known.expired ? 'expired' : 'baseline', ...nothing, links: await baselines(graph) }
   try {
+    await hintAgain(db, about)
     const hints = collectHints(db, graph, about, beganAt)
     const ofUsers = await readChanges(graph, users, hints.ofUsers)
     const ofGroups = await readChanges(graph, groups, hints.ofGroups)

@@ -49,6 +49,18 @@ test('whoever joined or left a group is read, and nobody else', async () => {
   await everybodyIsRight(ids)
 })
 
+test('whom a change concerned is read once more with the next round, should the first have come too early', async () => {
+  const { world, ids, tenant } = await given(2)
+  const { lag } = world.simulator
+  lag.hold()
+  tenant.removeMember(remoteGroups(ids[0]!)[0]!, ids[0]!)
+  expect(await round(world)).toMatchObject({ hinted: 1, resync: { done: 1, changed: 0 } })
+  lag.catchUp()
+  expect(await round(world)).toMatchObject({ hinted: 0, resync: { done: 1, changed: 1 } })
+  await everybodyIsRight(ids)
+  expect(await round(world)).toMatchObject({ hinted: 0, resync: { done: 0 } })
+})
+
 test('a group that comes into or out of another has everybody in it read, however deep', async () => {
   const { world, ids, tenant } = await given(4)
   const [outer, middle, inner] = ['outer', 'middle', 'inner'].map(
