@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { findResync, listResyncs } from '../db/resyncs.ts'
 import { beginResync } from '../src/resync.ts'
@@ -114,3 +117,54 @@ test('an administrator sees how resyncs do, on a page and as metrics', slow, asy
   expect(metrics).toContain('entra_group_sync_resync_people{source="entra-id",mode="full",outcome="held"} 7')
   expect(metrics).toContain('entra_group_sync_resync_running{source="entra-id",mode="full"} 0')
 })
+
+test(
+  'a worker takes over what the file of sources says now at SIGHUP, and goes on where that is wrong',
+  slow,
+  async () => {
+    const world = await open({ backend: 'postgres' })
+    const folder = await mkdtemp(join(tmpdir(), 'entra-group-sync-reload-'))
+    const file = join(folder, 'sources.yaml')
+    const isOfSource = /^(ENTRA_|GRAPH_|SOURCE_|TENANT_)/
+    const {
+      ENTRA_TENANT_ID: tenant,
+      ENTRA_CLIENT_ID: clientId,
+      ENTRA_CLIENT_SECRET: secret,
+    } = world.environment
+    const { ENTRA_AUTHORITY_HOST: authorityHost, GRAPH_BASE_URL: graphBaseUrl } = world.environment
+    const told = {
+      slug: 'entra-id',
+      name: 'Entra ID',
+      tenant,
+      clientId,
+      credentials: [{ secret }],
+      authorityHost,
+      graphBaseUrl,
+    }
+    const say = async (schedule: string) =>
+      await writeFile(file, JSON.stringify({ sources: [{ ...told, resync: { schedule } }] }))
+    await say('every 6h')
+    const others = Object.entries(world.environment).filter(([name]) => !isOfSource.test(name))
+    const worker = runCommand(['worker'], {
+      ...Object.fromEntries(others),
+      SOURCES_FILE: file,
+      LOG_LEVEL: 'info',
+    })
+    running.push(worker)
+    await worker.line(/worker started/)
+    const queue = world.context.backend.openResyncQueue()
+    const every = async () => (await queue.getJobSchedulers()).map((each) => Number(each.every) / 3_600_000)
+    expect(await every()).toEqual([6])
+    await say('every 12h')
+    worker.child.kill('SIGHUP')
+    await worker.line(/resync settings reloaded/)
+    expect(await every()).toEqual([12])
+    await say('whenever')
+    worker.child.kill('SIGHUP')
+    await worker.line(/settings not reloaded/)
+    expect(await every()).toEqual([12])
+    worker.child.kill('SIGTERM')
+    expect(await worker.ended).toBe(0)
+    await rm(folder, { recursive: true })
+  },
+)

@@ -17,7 +17,7 @@ export type Command = {
 
 /** Settings of the surrounding shell that a test must not inherit. */
 const ours =
-  /^(DATABASE_|QUEUE_|PORT$|HOST$|PUBLIC_|ENTRA_|GRAPH_|TOKEN_|SESSION_|API_|ADMIN_|SYNC_|GROUP_|LOG_|SOURCE_|REDIS_)/
+  /^(DATABASE_|QUEUE_|PORT$|HOST$|PUBLIC_|ENTRA_|GRAPH_|TOKEN_|SESSION_|API_|ADMIN_|SYNC_|GROUP_|LOG_|SOURCES?_|REDIS_|RESYNC_|ABSENT_|SIGN_|GUARD_|TENANT_)/
 
 /** Runs the command of this checkout as a user would, with these settings and no others of ours. */
 export function runCommand(
