@@ -27,8 +27,9 @@ export async function stepResync(
   step: ResyncStep,
 ): Promise<SteppedResync | undefined> {
   return await db.$client.begin(async (sql) => {
+    // Not `for update`: every run that is written down refers to this row, and one that is under way would keep steps out.
     const [mine] = await sql<{ mode: string }[]>`
-      select mode from resyncs where id = ${id} and state = 'running' and begins_at <= clock_timestamp() for update skip locked`
+      select mode from resyncs where id = ${id} and state = 'running' and begins_at <= clock_timestamp() for no key update skip locked`
     if (!mine) return undefined
     await settle(sql, id)
     // Of a delta resync, what has changed says who is taken.
@@ -49,18 +50,27 @@ export async function stepResync(
   })
 }
 
+/** After so many hours without a run somebody has failed: a resync must end, whatever Graph does with one of its people. */
+const givenUpHours = 6
+
 /**
  * Who was taken and has had a run since, whoever asked for it, is done. A run that found no turn for an hour is none: the
  * queue is asked again.
  */
 async function settle(sql: ISql, id: string): Promise<void> {
   await sql`
-    with ended as materialized (
+    with found as materialized (
       select distinct on (w.user_id) w.user_id, r.outcome, r.added + r.removed > 0 as changed, r.resync_id = ${id} as own,
         r.requests, r.resource_units
       from resync_users w join sync_runs r on r.user_id = w.user_id and r.started_at >= w.taken_at
       where w.resync_id = ${id} and not r.retried and r.error_code is distinct from 'throttled_too_long'
       order by w.user_id, r.started_at desc
+    ), ended as materialized (
+      select * from found
+      union all
+      select user_id, 'failed', false, false, 0, 0 from resync_users
+      where resync_id = ${id} and taken_at < clock_timestamp() - ${givenUpHours} * interval '1 hour'
+        and user_id not in (select user_id from found)
     ), gone as (
       delete from resync_users w using ended e where w.resync_id = ${id} and w.user_id = e.user_id
     ), counted as (
@@ -84,8 +94,8 @@ async function take(sql: ISql, id: string, step: ResyncStep): Promise<void> {
   const { window, needsToken, absentAfterDays } = step
   const [room] = await sql<{ room: number; isNull: boolean }[]>`
     select least(${window} - (select count(*) from resync_users where resync_id = ${id}),
-        case when spread_seconds = 0 then ${window} else ceil(due * least(1,
-          extract(epoch from clock_timestamp() - begins_at) / spread_seconds)) - taken
+        case when clock_timestamp() >= begins_at + spread_seconds * interval '1 second' then ${window}
+          else ceil(due * extract(epoch from clock_timestamp() - begins_at) / spread_seconds) - taken
         end)::int as room,
       cursor_synced_at is null as "isNull"
     from resyncs where id = ${id} and not all_taken`

@@ -25,20 +25,29 @@ async function schedulesOf({ context }: World) {
 describe.each(availableBackends())('with the queue in %s', (backend) => {
   test('the schedules are those of the configuration, however many workers say so, and change with it', async () => {
     const world = await open({ backend })
+    const { db } = world
     const queue = world.context.backend.openResyncQueue()
     const two = sourcesOf(
       ['one', { schedule: '30 2 * * *', timeZone: 'Europe/Berlin' }],
       ['two', { schedule: 'every 6h' }],
     )
-    await Promise.all([upsertSchedules(queue, two), upsertSchedules(queue, two)])
+    await Promise.all(Array.from({ length: 5 }, () => upsertSchedules(db, queue, two)))
     const every = { key: 'full two', every: 21_600_000 }
     expect((await schedulesOf(world)).toSorted((a, b) => a.key.localeCompare(b.key))).toMatchObject([
       { key: 'full one', pattern: '30 2 * * *', tz: 'Europe/Berlin' },
       every,
     ])
-    await upsertSchedules(queue, sourcesOf(['one', { schedule: 'off' }], ['two', { schedule: 'every 12h' }]))
+    await upsertSchedules(
+      db,
+      queue,
+      sourcesOf(['one', { schedule: 'off' }], ['two', { schedule: 'every 12h' }]),
+    )
     expect(await schedulesOf(world)).toMatchObject([{ ...every, every: 43_200_000 }])
-    await upsertSchedules(queue, sourcesOf())
+    const [{ next } = { next: 0 }] = await queue.getJobSchedulers()
+    for (let start = 0; start < 3; start += 1)
+      await upsertSchedules(db, queue, sourcesOf(['two', { schedule: 'every 12h' }]))
+    expect((await queue.getJobSchedulers())[0]?.next).toBe(next)
+    await upsertSchedules(db, queue, sourcesOf())
     expect(await schedulesOf(world)).toEqual([])
   })
 
@@ -62,11 +71,12 @@ test.for([
   ['when the hour comes twice', '2026-10-24T03:00:00Z', ['2026-10-25T00:30:00Z', '2026-10-26T01:30:00Z']],
 ] as const)('a schedule of a time zone starts once a night, also %s', async ([, from, nights]) => {
   const world = await open({ backend: 'postgres' })
+  const { db } = world
   const queue = world.context.backend.openResyncQueue()
   const sources = sourcesOf(['one', { schedule: '30 2 * * *', timeZone: 'Europe/Berlin' }])
   vi.useFakeTimers({ toFake: ['Date'], now: new Date(from) })
   for (const night of nights) {
-    await upsertSchedules(queue, sources)
+    await upsertSchedules(db, queue, sources)
     const [scheduler] = await queue.getJobSchedulers()
     expect(new Date(Number(scheduler?.next)).toISOString()).toBe(new Date(night).toISOString())
     vi.setSystemTime(Number(scheduler?.next) + 1000)
@@ -96,7 +106,16 @@ test('a scheduled one spreads those who are due, begins up to a tenth later, and
   expect(await at(19)).toBe(1)
   expect(await at(39)).toBe(2)
   expect(await at(60)).toBe(3)
-  expect(taken).not.toContainEqual(expect.objectContaining({ userId: fresh!['id'] }))
+  // Nobody is left, however many there were thought to be.
+  await db.$client`update users set last_synced_at = now() - interval '2 days'`
+  await db.$client`delete from resync_users`
+  await db.$client`update resyncs set cursor_synced_at = '-infinity', due = 1, all_taken = false`
+  await at(61)
+  expect((await listResyncs(db, 1))[0]).toMatchObject({ taken: 7, state: 'running' })
+  await db.$client`delete from resync_users`
+  await at(61)
+  expect((await listResyncs(db, 1))[0]).toMatchObject({ state: 'done' })
+  expect(taken.slice(0, 3)).not.toContainEqual(expect.objectContaining({ userId: fresh!['id'] }))
 })
 
 test('a worker takes over other schedules without being started anew', async () => {

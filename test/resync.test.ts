@@ -196,3 +196,22 @@ test('the jobs of a resync are those of its source, whatever other sources there
   await runner.stop()
   expect(asked).toEqual(['entra-id', 'entra-id'])
 })
+
+test('a run that is being written down keeps no step out, and who has had none for hours has failed', async () => {
+  const world = await open({ backend: 'postgres' })
+  const { db, source } = world
+  const workers = await world.startWorkers(fastResync)
+  const [person] = await known(1)
+  await workers.stop()
+  const { resync } = await beginResync(db, source, { mode: 'full', cause: 'manual' })
+  const parts = { db, enqueueBatches, enqueue: async () => true }
+  await db.$client.begin(async (sql) => {
+    await sql`insert into sync_runs (user_id, source, cause, resync_id, started_at, outcome)
+      values (${await userIdOf(world, person!)}, 'entra-id', 'resync', ${resync.id}, '2020-01-01', 'unchanged')`
+    expect(await advanceResync(parts, source, resync.id)).toMatchObject({ taken: 1, state: 'running' })
+  })
+  expect(await advanceResync(parts, source, resync.id)).toMatchObject({ done: 0, state: 'running' })
+  await db.$client`update resync_users set taken_at = taken_at - interval '6 hours'`
+  await db.$client`update sync_runs set started_at = '2020-01-01'`
+  expect(await advanceResync(parts, source, resync.id)).toMatchObject({ done: 1, failed: 1, state: 'done' })
+})

@@ -36,7 +36,7 @@ export async function startResyncs(
     [...parts.sources].filter(([, { syncs }]) => syncs),
   )
   const schedules = backend.openResyncQueue()
-  await upsertSchedules(schedules, sources)
+  await upsertSchedules(db, schedules, sources)
   const starting = { db, sources: () => sources, batchSources: parts.sources }
   const starter = backend.openResyncWorker(createResyncProcessor(starting, log))
   starter.on('error', (error) => log.warn({ err: error }, 'queue connection of the schedules'))
@@ -60,7 +60,7 @@ export async function startResyncs(
           return source ? [[slug, source] as const] : []
         }),
       )
-      await upsertSchedules(schedules, sources)
+      await upsertSchedules(db, schedules, sources)
       log.info({ sources: [...sources.keys()] }, 'resync settings reloaded')
     },
     cancelJobs: (reason) => batches.cancelAllJobs(reason),

@@ -1,6 +1,7 @@
 import type { ResyncProcessor, ResyncQueue } from '../src/queue/backend.ts'
 import { parseStartResyncJob, resyncJobRetention } from '../src/queue/catalogue.ts'
 import type { Database } from '../db/client.ts'
+import { withScheduleLock } from '../db/schedule-lock.ts'
 import type { Log } from '../src/log.ts'
 import { noteResyncError, type ResyncMode } from '../db/resyncs.ts'
 import { readHints, type DeltaEnd } from '../src/delta.ts'
@@ -29,17 +30,24 @@ function repeatsOf({ schedule, delta }: ResyncSource['resync']): [mode: ResyncMo
 
 /**
  * Makes the queue's schedules those of the configuration: changed where it was changed, and gone where the source is, or its
- * schedule is off. Any number of workers may do so at once.
+ * schedule is off. What is as it should be is left alone, as making it anew would meet its own next job. Any number of
+ * workers may do so at once.
  */
 export async function upsertSchedules(
+  db: Database,
   queue: Pick<ResyncQueue, 'upsertJobScheduler' | 'getJobSchedulers' | 'removeJobScheduler'>,
   sources: ReadonlyMap<string, ResyncSource>,
 ): Promise<void> {
-  const wanted = new Set<string>()
-  for (const { slug, resync } of sources.values()) {
-    for (const [mode, repeat] of repeatsOf(resync)) {
-      const id = `${mode} ${slug}`
-      wanted.add(id)
+  const wanted = [...sources.values()].flatMap(({ slug, resync }) =>
+    repeatsOf(resync).map(([mode, repeat]) => ({ id: `${mode} ${slug}`, slug, mode, repeat })),
+  )
+  await withScheduleLock(db, async () => {
+    const known = await queue.getJobSchedulers()
+    for (const { key } of known) if (!wanted.some(({ id }) => id === key)) await queue.removeJobScheduler(key)
+    for (const { id, slug, mode, repeat } of wanted) {
+      const found = known.find(({ key }) => key === id)
+      if (found && isSame(found, repeat)) continue
+      if (found) await queue.removeJobScheduler(id)
       await queue.upsertJobScheduler(id, repeat, {
         name: 'start-resync',
         data: { source: slug, mode },
@@ -51,9 +59,16 @@ export async function upsertSchedules(
         },
       })
     }
-  }
-  for (const { key } of await queue.getJobSchedulers())
-    if (!wanted.has(key)) await queue.removeJobScheduler(key)
+  })
+}
+
+/** The queue may tell numbers as texts. */
+function isSame(
+  found: { pattern?: string | null; tz?: string | null; every?: number | string | null },
+  repeat: Repeat,
+): boolean {
+  if ('every' in repeat) return Number(found.every) === repeat.every
+  return found.pattern === repeat.pattern && found.tz === repeat.tz
 }
 
 /**
