@@ -16,8 +16,3 @@ export async function findDeltaLinks(
     expired: rows.some(({ young }) => !young),
   }
 }
-
-/** What changed before can't be told any more. */
-export async function dropDeltaLinks(db: Database, source: string): Promise<void> {
-  await db.$client`delete from delta_links where source = ${source}`
-}

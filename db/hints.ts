@@ -1,38 +1,58 @@
+import type { ISql, PendingQuery, Row } from 'postgres'
 import type { Database } from './client.ts'
 import type { DeltaLink } from './delta-links.ts'
 
 const list = (values: readonly string[]) => JSON.stringify(values)
 
-/** Whom a delta resync is about: those of these people whom the source knows. Resolves with how many are new to it. */
+export type HintedResync = { resyncId: string; tenantId: string; source: string }
+
+/**
+ * Whom a delta resync is about: those of these people whom the source knows. Resolves with how many are new to it. Who was
+ * taken already is taken anew, since a read that has begun by now may not show what is told now. A resync that has ended
+ * takes nobody.
+ */
 export async function hintUsers(
   db: Database,
-  { resyncId, tenantId, source }: { resyncId: string; tenantId: string; source: string },
+  { resyncId, tenantId, source }: HintedResync,
   objectIds: readonly string[],
 ): Promise<number> {
-  const { count } = await db.$client`
-    insert into resync_users (resync_id, user_id)
-    select ${resyncId}, u.id from users u join delegated_tokens t on t.user_id = u.id and t.source = ${source}
+  const { $client: sql } = db
+  const people = sql`
+    select u.id from users u join delegated_tokens t on t.user_id = u.id and t.source = ${source}
     where u.tenant_id = ${tenantId} and u.disabled_by is distinct from 'local'
-      and u.object_id in (select json_array_elements_text(${list(objectIds)}::text::json))
-    on conflict (resync_id, user_id) do nothing`
-  return count
+      and u.object_id in (select json_array_elements_text(${list(objectIds)}::text::json))`
+  return await takeAgain(sql, resyncId, people)
 }
 
 /** The same for everybody who is stored in one of these groups. */
 export async function hintMembers(
   db: Database,
-  { resyncId, tenantId, source }: { resyncId: string; tenantId: string; source: string },
+  { resyncId, tenantId, source }: HintedResync,
   groupIds: readonly string[],
 ): Promise<number> {
-  const { count } = await db.$client`
-    insert into resync_users (resync_id, user_id)
-    select distinct ${resyncId}::uuid, u.id
+  const { $client: sql } = db
+  const people = sql`
+    select distinct u.id
     from groups g join memberships m on m.group_id = g.id and m.origin = 'entra'
       join users u on u.id = m.user_id join delegated_tokens t on t.user_id = u.id and t.source = ${source}
     where g.tenant_id = ${tenantId} and g.object_id in (select json_array_elements_text(${list(groupIds)}::text::json))
-      and u.tenant_id = ${tenantId} and u.disabled_by is distinct from 'local'
-    on conflict (resync_id, user_id) do nothing`
-  return count
+      and u.tenant_id = ${tenantId} and u.disabled_by is distinct from 'local'`
+  return await takeAgain(sql, resyncId, people)
+}
+
+/** The lock keeps the resync from ending before those it has taken are stored. */
+async function takeAgain(sql: ISql, resyncId: string, people: PendingQuery<Row[]>): Promise<number> {
+  const [row] = await sql<{ many: number }[]>`
+    with running as materialized (
+      select id from resyncs where id = ${resyncId} and state = 'running' for share
+    ), people as (${people}
+    ), taken as (
+      insert into resync_users (resync_id, user_id) select running.id, people.id from running cross join people
+      on conflict (resync_id, user_id) do update set taken_at = clock_timestamp(), enqueued_at = null
+      returning xmax = 0 as is_new
+    )
+    select count(*) filter (where is_new)::int as many from taken`
+  return row?.many ?? 0
 }
 
 /**
@@ -79,33 +99,63 @@ export async function labelGroups(
     where g.tenant_id = ${tenantId} and g.object_id = t."objectId" and g.last_seen_at <= ${beganAt}::timestamptz`
 }
 
+/** People of a round who are taken though nothing is told about them: enough to catch up, few enough to go unnoticed. */
+const maxLeftOver = 500
+
 /**
  * Everybody who is hinted at is known: the resync ends when they are done. With it the links of the next round are stored,
- * so that a worker that dies before reads the same round again.
+ * so that a worker that dies before reads the same round again. False, and nothing is stored, where the resync has ended
+ * meanwhile: then the next round reads the same.
  */
 export async function endHints(
   db: Database,
-  {
-    resyncId,
-    source,
-    requests,
-    resourceUnits,
-  }: {
-    resyncId: string
-    source: string
-    requests: number
-    resourceUnits: number
-  },
+  about: HintedResync & { requests: number; resourceUnits: number },
   links: readonly DeltaLink[],
-): Promise<void> {
-  await db.$client`
-    with stored as (
+): Promise<boolean> {
+  const { resyncId, source, tenantId, requests, resourceUnits } = about
+  return await db.$client.begin(async (sql) => {
+    // Locked first, so that what is counted below is as the last step has left it.
+    const running =
+      await sql`select from resyncs where id = ${resyncId} and state = 'running' for no key update`
+    if (running.count === 0) return false
+    // Not for a source that another worker knows with another tenant by now.
+    await sql`
       insert into delta_links (source, resource, link, obtained_at)
       select ${source}, resource, link, clock_timestamp()
       from json_to_recordset(${JSON.stringify(links)}::text::json) as l(resource text, link text)
-      on conflict (source, resource) do update set link = excluded.link, obtained_at = excluded.obtained_at
-    ), people as (select count(*)::int as many from resync_users where resync_id = ${resyncId})
-    update resyncs set all_taken = true, due = done + people.many, taken = done + people.many,
-      requests = requests + ${requests}, resource_units = resource_units + ${resourceUnits}
-    from people where id = ${resyncId} and state = 'running'`
+      where not exists (select from sources where slug = ${source} and tenant_id <> ${tenantId})
+      on conflict (source, resource) do update set link = excluded.link, obtained_at = excluded.obtained_at`
+    await takeLeftOver(sql, about)
+    await sql`
+      with people as (select count(*)::int as many from resync_users where resync_id = ${resyncId})
+      update resyncs set all_taken = true, due = done + people.many, taken = done + people.many,
+        requests = requests + ${requests}, resource_units = resource_units + ${resourceUnits}
+      from people where id = ${resyncId}`
+    return true
+  })
+}
+
+/**
+ * What was told of somebody is told once. So whoever could not be read in the last resync of either mode is taken again,
+ * and whoever signed in and could never be.
+ */
+async function takeLeftOver(sql: ISql, { resyncId, source, tenantId }: HintedResync): Promise<void> {
+  await sql`
+    with last as materialized (
+      select distinct on (mode) id from resyncs
+      where source = ${source} and state in ('done', 'held') order by mode, ended_at desc
+    ), behind as (
+      select s.user_id as id from sync_runs s
+      where s.resync_id in (select id from last) and s.outcome in ('failed', 'denied', 'needs_login') and not exists (
+        select from sync_runs later where later.user_id = s.user_id and later.started_at > s.started_at
+          and later.outcome in ('applied', 'unchanged'))
+      union
+      select id from users where last_synced_at is null
+    )
+    insert into resync_users (resync_id, user_id)
+    select ${resyncId}, u.id
+    from behind join users u on u.id = behind.id join delegated_tokens t on t.user_id = u.id and t.source = ${source}
+    where u.tenant_id = ${tenantId} and u.disabled_by is distinct from 'local'
+    order by random() limit ${maxLeftOver}
+    on conflict (resync_id, user_id) do nothing`
 }

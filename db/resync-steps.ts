@@ -54,8 +54,8 @@ export async function stepResync(
 const givenUpHours = 6
 
 /**
- * Who was taken and has had a run since, whoever asked for it, is done. A run that found no turn for an hour is none: the
- * queue is asked again.
+ * Who was taken and has had a run since, whoever asked for it, is done. A run that found no turn for an hour is none, nor is
+ * one that somebody else asked for and that came to nothing, since it may have used another token: the queue is asked again.
  */
 async function settle(sql: ISql, id: string): Promise<void> {
   await sql`
@@ -64,6 +64,7 @@ async function settle(sql: ISql, id: string): Promise<void> {
         r.requests, r.resource_units
       from resync_users w join sync_runs r on r.user_id = w.user_id and r.started_at >= w.taken_at
       where w.resync_id = ${id} and not r.retried and r.error_code is distinct from 'throttled_too_long'
+        and (r.resync_id = ${id} or r.outcome not in ('failed', 'denied', 'needs_login'))
       order by w.user_id, r.started_at desc
     ), ended as materialized (
       select * from found

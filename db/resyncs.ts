@@ -94,11 +94,47 @@ export async function startResync(
       on conflict (source, mode) where state = 'running' do nothing
       returning ${columns(sql)}`
     if (made) return { resync: made, joined: false }
-    const [running] = await sql<StoredResync[]>`
-      select ${columns(sql)} from resyncs where source = ${source} and mode = ${mode} and state = 'running'`
+    const running = await joinResync(db, resync)
     // It may have ended in between.
     if (running) return { resync: running, joined: true }
   }
+}
+
+/**
+ * The one that goes on, as whoever joins it needs it. One that waits for what changes to be told doesn't end before.
+ * `manual`: everybody who hasn't been read since it began, and now. `expired`: everybody, by reads that begin from now on.
+ */
+async function joinResync(
+  db: Database,
+  { source, mode, cause }: NewResync,
+): Promise<StoredResync | undefined> {
+  const sql = db.$client
+  const everybody = sql`(
+    select count(*)::int from users u join delegated_tokens t on t.user_id = u.id and t.source = r.source
+    where u.disabled_by is distinct from 'local')`
+  const changes =
+    mode === 'delta'
+      ? sql`all_taken = false`
+      : cause === 'manual'
+        ? sql`begins_at = least(begins_at, clock_timestamp()), spread_seconds = 0,
+            cutoff_at = greatest(cutoff_at, started_at), all_taken = all_taken and cutoff_at >= started_at,
+            due = case when cutoff_at >= started_at then due else greatest(due, ${everybody}) end`
+        : cause === 'expired'
+          ? sql`cause = 'expired', cutoff_at = clock_timestamp(), all_taken = false,
+              due = taken + ${everybody} - (select count(*)::int from resync_users where resync_id = r.id)`
+          : sql`state = state`
+  return await sql.begin(async (held) => {
+    // Locked first, so that what follows sees what the last step has taken.
+    const running = await held<{ id: string }[]>`
+      select id from resyncs where source = ${source} and mode = ${mode} and state = 'running' for no key update`
+    const [{ id } = { id: null }] = running
+    if (id === null) return undefined
+    if (cause === 'expired')
+      await held`update resync_users set taken_at = clock_timestamp(), enqueued_at = null where resync_id = ${id}`
+    const [joined] = await held<StoredResync[]>`
+      update resyncs r set ${changes} where id = ${id} returning ${columns(sql)}`
+    return joined
+  })
 }
 
 /** Who of a source's people would be taken now by one that somebody asks for, and of those who has no usable token. */
@@ -132,19 +168,29 @@ export async function listRunningResyncs(
     order by started_at`
 }
 
-/** Those that go on though no worker has looked after them for so long: their source is configured nowhere any more. */
+/**
+ * Those that go on though no worker has looked after them for so long: their source is configured nowhere any more. Where one
+ * was about changes, nobody knows them now, so that the next round of its source has everybody read.
+ */
 export async function failForsakenResyncs(
   db: Database,
   sources: readonly string[],
   forsakenSeconds: number,
 ): Promise<string[]> {
-  const rows = await db.$client<{ id: string }[]>`
-    update resyncs set state = 'failed', error_code = 'source_unknown', ended_at = clock_timestamp()
-    where state = 'running'
-      and greatest(begins_at, tended_at) < clock_timestamp() - ${forsakenSeconds} * interval '1 second'
-      and source not in (select json_array_elements_text(${JSON.stringify(sources)}::text::json))
-    returning id`
-  return rows.map(({ id }) => id)
+  return await db.$client.begin(async (sql) => {
+    const failed = await sql<{ id: string; source: string; mode: ResyncMode }[]>`
+      update resyncs set state = 'failed', error_code = 'source_unknown', ended_at = clock_timestamp()
+      where state = 'running'
+        and greatest(begins_at, tended_at) < clock_timestamp() - ${forsakenSeconds} * interval '1 second'
+        and source not in (select json_array_elements_text(${JSON.stringify(sources)}::text::json))
+      returning id, source, mode`
+    for (const { id, source, mode } of failed) {
+      await sql`delete from resync_users where resync_id = ${id}`
+      if (mode === 'delta')
+        await sql`update delta_links set obtained_at = '-infinity' where source = ${source}`
+    }
+    return failed.map(({ id }) => id)
+  })
 }
 
 /** Why it doesn't get on just now; undefined takes that back. */
@@ -159,12 +205,13 @@ export async function noteResyncError(
 
 /** False where it doesn't go on. Jobs of it that have not begun end without a run. */
 export async function cancelResync(db: Database, id: string): Promise<boolean> {
-  const { count } = await db.$client`
-    with cancelled as (
-      update resyncs set state = 'cancelled', ended_at = clock_timestamp() where id = ${id} and state = 'running' returning id
-    ), left_over as (delete from resync_users where resync_id in (select id from cancelled))
-    select id from cancelled`
-  return count > 0
+  return await db.$client.begin(async (sql) => {
+    const { count } = await sql`
+      update resyncs set state = 'cancelled', ended_at = clock_timestamp() where id = ${id} and state = 'running'`
+    // A statement of its own, which sees whom a step has taken that the first one waited for.
+    if (count > 0) await sql`delete from resync_users where resync_id = ${id}`
+    return count > 0
+  })
 }
 
 /** Lets a resync remove what its guard holds, from now on; `undefined` where there is none of that id. */

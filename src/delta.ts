@@ -1,17 +1,25 @@
 import type { Database } from '../db/client.ts'
-import { dropDeltaLinks, findDeltaLinks, type DeltaLink } from '../db/delta-links.ts'
+import { findDeltaLinks, type DeltaLink } from '../db/delta-links.ts'
 import { endHints, hintAgain, hintMembers, hintUsers, labelGroups } from '../db/hints.ts'
-import { Throttled } from './errors.ts'
+import { Throttled, TokenRejected } from './errors.ts'
 import { LinkExpired } from './graph/answer.ts'
 import type { GraphClient } from './graph/client.ts'
 import { readBaseline, readChanges, readPeopleIn, type DeltaEntry } from './graph/delta.ts'
+import { beginResync, type ResyncSource } from './resync.ts'
 import type { BatchSource } from './sync-batch.ts'
 
 /** Seconds after which a link isn't used any more; Graph forgets it after seven days (Graph docs: delta-query-overview). */
 const maxAgeSeconds = 6 * 86_400
 
-/** What came of it: a first baseline, the changes since the last round, or a baseline since that is forgotten. */
-export type DeltaEnd = { kind: 'baseline' | 'changes' | 'expired'; entries: number; hinted: number }
+/**
+ * What came of it: a first baseline, the changes since the last round, or a baseline since that is forgotten. `ended`: the
+ * resync has meanwhile, so that the next round reads the same.
+ */
+export type DeltaEnd = {
+  kind: 'baseline' | 'changes' | 'expired' | 'ended'
+  entries: number
+  hinted: number
+}
 
 /** Units of a round in which nothing has changed: a page of each. */
 const unitsOfQuiet = 2
@@ -19,29 +27,40 @@ const unitsOfQuiet = 2
 /**
  * One delta round of a tenant: whoever it says something about is taken by the resync, which reads them anew. What it
  * says is a hint and no more, since rounds are replayed, repeated and late; and as what it says may be read too early, they
- * are read once more with the next round. The links of the next round are stored with the
- * last hint, so that whoever dies before reads this one again.
+ * are read once more with the next round. The links of the next round are stored with the last hint, so that whoever dies
+ * before reads this one again. Where changes can't be told any more, everybody is read.
  * @throws {SyncError} as the requests do; nothing is lost then.
  */
 export async function readHints(
   db: Database,
-  source: BatchSource,
+  source: BatchSource & ResyncSource,
   { resyncId, tenantId, signal }: { resyncId: string; tenantId: string; signal?: AbortSignal | undefined },
 ): Promise<DeltaEnd> {
   const budget = source.budgetOf(tenantId)
+  const about = { resyncId, tenantId, source: source.slug }
+  const readWith = async (accessToken: string, beganAt: string) => {
+    const graph = source.openGraph(accessToken, 'low', signal)
+    try {
+      return { ...(await readRounds(db, graph, about, beganAt)), usage: graph.usage() }
+    } finally {
+      await budget.settle('low', graph.usage(), unitsOfQuiet).catch(() => undefined)
+    }
+  }
   const { accessToken } = await source.appTokens.tokenFor(tenantId)
   const beganAt = await budget.takeTurn({ priority: 'low', units: unitsOfQuiet })
-  const graph = source.openGraph(accessToken, 'low', signal)
-  const about = { resyncId, tenantId, source: source.slug }
   try {
-    const { links, ...end } = await readRounds(db, graph, about, beganAt)
-    const { requests, units } = graph.usage()
-    await endHints(db, { ...about, requests, resourceUnits: units }, links)
-    return end
+    const { links, usage, ...end } = await readWith(accessToken, beganAt).catch(async (error: unknown) => {
+      if (!(error instanceof TokenRejected)) throw error
+      const other = await source.appTokens.tokenFor(tenantId, { refused: accessToken })
+      return await readWith(other.accessToken, beganAt)
+    })
+    // After the new links were given, since what changes before is told by nobody; and before they are stored, since
+    // afterwards nobody knows that the old ones have expired.
+    if (end.kind === 'expired') await beginResync(db, source, { mode: 'full', cause: 'expired' })
+    const spent = { requests: usage.requests, resourceUnits: usage.units }
+    return (await endHints(db, { ...about, ...spent }, links)) ? end : { ...end, kind: 'ended' }
   } catch (error) {
     throw error instanceof Throttled && !error.slot ? await budget.pause('low', error) : error
-  } finally {
-    await budget.settle('low', graph.usage(), unitsOfQuiet).catch(() => undefined)
   }
 }
 
@@ -76,7 +95,6 @@ async function readRounds(
     }
   } catch (error) {
     if (!(error instanceof LinkExpired)) throw error
-    await dropDeltaLinks(db, about.source)
     return { kind: 'expired', ...nothing, links: await baselines(graph) }
   }
 }

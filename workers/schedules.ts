@@ -4,7 +4,7 @@ import type { Database } from '../db/client.ts'
 import { withScheduleLock } from '../db/schedule-lock.ts'
 import type { Log } from '../src/log.ts'
 import { noteResyncError, type ResyncMode } from '../db/resyncs.ts'
-import { readHints, type DeltaEnd } from '../src/delta.ts'
+import { readHints } from '../src/delta.ts'
 import { toSyncError } from '../src/errors.ts'
 import { beginResync, type ResyncSource } from '../src/resync.ts'
 import type { BatchSource } from '../src/sync-batch.ts'
@@ -93,27 +93,25 @@ export function createResyncProcessor(
     }
     const reader = batchSources.get(slug)
     const tenantId = reader?.singleTenant
-    // Of a job from before the configuration was changed.
-    if (!reader || !source.resync.delta || tenantId === undefined) return 'no changes are asked for'
+    // Nothing is begun that nobody would end.
+    if (!reader || tenantId === undefined) return 'no tenant'
     const { resync } = await beginResync(db, source, { mode, cause: 'schedule' })
     const about = { resyncId: resync.id, tenantId, signal }
-    const kind = await takeChanges({ db, source: reader, log }, about)
-    if (kind === 'expired') await beginResync(db, source, { mode: 'full', cause: 'expired' })
+    await takeChanges({ db, source: { ...reader, resync: source.resync }, log }, about)
     return resync.id
   }
 }
 
 /** What keeps a round from being read stands with its resync until one is. */
 async function takeChanges(
-  { db, source, log }: { db: Database; source: BatchSource; log: Log },
+  { db, source, log }: { db: Database; source: BatchSource & ResyncSource; log: Log },
   about: Parameters<typeof readHints>[2],
-): Promise<DeltaEnd['kind']> {
+): Promise<void> {
   const facts = { resync: about.resyncId, source: source.slug }
   try {
     const { kind, ...counts } = await readHints(db, source, about)
     await noteResyncError(db, about.resyncId, undefined)
     log.info({ ...facts, kind, ...counts }, 'changes read')
-    return kind
   } catch (thrown) {
     const { code, message } = toSyncError(thrown)
     await noteResyncError(db, about.resyncId, code)

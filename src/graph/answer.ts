@@ -34,11 +34,19 @@ export function refuse(answer: Answer): SyncError {
   // 424 is what a failed batch envelope answered in older versions (Graph docs: throttling).
   if (status >= 500 || status === 408 || status === 424) return new GraphUnavailable(said, details)
   if (status === 410 || expired.has(code.toLowerCase())) return new LinkExpired(said, details)
-  return new SyncError('unexpected_response', said, details)
+  return new Refused(said, details)
 }
 
 /** As far as documented for directory objects: 410, or a 40x that says so (Graph docs: delta-query-overview). */
 const expired = new Set(['syncstatenotfound', 'syncstateinvalid', 'resyncrequired'])
+
+/** What was asked is refused, by Graph or before it is sent, for a reason that has no error of its own. */
+export class Refused extends SyncError {
+  constructor(message: string, details: ErrorDetails = {}) {
+    super('unexpected_response', message, details)
+    this.name = 'Refused'
+  }
+}
 
 /** What a link stood for is forgotten: whoever follows it has to begin anew. */
 export class LinkExpired extends SyncError {

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { GraphUnavailable, SyncError } from '../errors.ts'
-import { unexpected } from './answer.ts'
+import { LinkExpired, Refused, unexpected, type Answer } from './answer.ts'
 import type { GraphClient } from './client.ts'
 import { advanced, nextPath } from './group-pages.ts'
 import { groupProperties } from './wire.ts'
@@ -58,32 +58,43 @@ const maxPages = 20_000
 /** Where what changes from now on is asked for, with nothing of what there is (Graph docs: delta-query-overview). */
 export async function readBaseline(client: GraphClient, resource: DeltaResource): Promise<string> {
   const path = `/${resource}/delta?$select=${select[resource]}&$deltatoken=latest`
-  const { link } = await readRound(client, path, async () => undefined)
+  const { link } = await readRound(client, await client.request({ path }), async () => undefined)
   return link
 }
 
 /**
  * What has changed since the link was given, page by page, and the link for the next round. Entries come in no order, may
  * be repeated, replayed and split over pages, and pages may be empty (Graph docs: delta-query-overview).
- * @throws {LinkExpired} where a new baseline is needed · {SyncError} see {@link GraphClient.request}.
+ * @throws {LinkExpired} where a new baseline is needed, also for a link of another Graph or one that is refused, say since it
+ * is another tenant's · {SyncError} see {@link GraphClient.request}.
  */
 export async function readChanges(
   client: GraphClient,
   link: string,
   onPage: (entries: readonly DeltaEntry[]) => Promise<void>,
 ): Promise<{ link: string; entries: number }> {
-  return await readRound(client, nextPath(client.baseUrl, link), onPage)
+  const answer = await orExpired(async () => await client.request({ path: nextPath(client.baseUrl, link) }))
+  return await readRound(client, answer, onPage)
+}
+
+/** What is refused of a link that was stored is the link's fault: it is another tenant's, say, or another Graph's. */
+async function orExpired(ask: () => Promise<Answer>): Promise<Answer> {
+  try {
+    return await ask()
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error
+    throw new LinkExpired(error.message, { requestId: error.requestId })
+  }
 }
 
 async function readRound(
   client: GraphClient,
-  first: string,
+  first: Answer,
   onPage: (entries: readonly DeltaEntry[]) => Promise<void>,
 ): Promise<{ link: string; entries: number }> {
   const seen = new Set<string>()
   let entries = 0
-  for (let path = first; ;) {
-    const answer = await client.request({ path })
+  for (let answer = first; ;) {
     const requestId = answer.headers.get('request-id') ?? undefined
     const page = deltaPage.safeParse(answer.json)
     if (!page.success) throw unexpected('a page of changes', requestId)
@@ -98,7 +109,7 @@ async function readRound(
       throw new SyncError('unexpected_response', 'Graph repeats a next-page link', { requestId })
     if (seen.size === maxPages) throw new GraphUnavailable('a round of changes has no end', { requestId })
     seen.add(next)
-    path = nextPath(client.baseUrl, next)
+    answer = await client.request({ path: nextPath(client.baseUrl, next) })
   }
 }
 

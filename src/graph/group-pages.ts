@@ -1,6 +1,6 @@
 import { GraphUnavailable, SyncError } from '../errors.ts'
 import type { RemoteMembership, Snapshot } from '../snapshot.ts'
-import { unexpected, type Answer } from './answer.ts'
+import { Refused, unexpected, type Answer } from './answer.ts'
 import type { GraphClient } from './client.ts'
 import { groupPage, groupProperties, type GroupPage } from './wire.ts'
 
@@ -97,7 +97,7 @@ export function nextPath(baseUrl: string, link: string): string {
   const base = new URL(`${baseUrl}/v1.0/`)
   const url = URL.canParse(link) ? new URL(link) : undefined
   if (!url || url.origin !== base.origin || url.username !== '' || !url.pathname.startsWith(base.pathname)) {
-    throw new SyncError('unexpected_response', 'a next-page link leads away from the configured Graph')
+    throw new Refused('a next-page link leads away from the configured Graph')
   }
   return `/${url.pathname.slice(base.pathname.length)}${url.search}`
 }
