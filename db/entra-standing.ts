@@ -1,10 +1,15 @@
 import type { Database } from './client.ts'
 
 /**
- * What Entra says of an account, as read with a token of the app: disabled or gone, and then signed out everywhere, or
- * enabled again. What somebody here has decided stays.
+ * What Entra says of an account, as read with a token of the app since `beganAt`: disabled or gone, and then signed out
+ * everywhere, or enabled again. Who has signed in since was let in, whatever an older read says. What somebody here has
+ * decided stays.
  */
-export async function setEntraStanding(db: Database, userId: string, enabled: boolean): Promise<void> {
+export async function setEntraStanding(
+  db: Database,
+  userId: string,
+  { enabled, beganAt }: { enabled: boolean; beganAt: string },
+): Promise<void> {
   const sql = db.$client
   if (enabled) {
     await sql`
@@ -13,7 +18,10 @@ export async function setEntraStanding(db: Database, userId: string, enabled: bo
   }
   await sql`
     with disabled as (
-      update users set enabled = false, disabled_by = 'entra' where id = ${userId} and disabled_by is null returning id
+      update users set enabled = false, disabled_by = 'entra'
+      where id = ${userId} and disabled_by is null
+        and (last_login_at is null or last_login_at < ${beganAt}::timestamptz)
+      returning id
     )
     delete from sessions where user_id in (select id from disabled)`
 }

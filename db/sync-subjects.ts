@@ -25,16 +25,17 @@ export async function findSyncSubject(
   return row
 }
 
-/** The people of a batch, in the order of their ids; who is not stored is left out. */
+/** The people of a batch whom the resync still waits for, in the order of their ids; who is not stored is left out. */
 export async function findBatchSubjects(
   db: Database,
   userIds: readonly string[],
-  resyncId?: string,
+  resyncId: string,
 ): Promise<SyncSubject[]> {
   const sql = db.$client
   return await sql<SyncSubject[]>`
     select ${subjectColumns(db, resyncId)}
     from users where id in (select value::uuid from json_array_elements_text(${JSON.stringify(userIds)}::text::json))
+      and exists (select from resync_users where resync_id = ${resyncId} and user_id = users.id)
     order by id`
 }
 

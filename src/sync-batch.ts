@@ -22,7 +22,7 @@ export type BatchSource = SyncSource & {
 
 export type BatchParts = { db: Database; sources: ReadonlyMap<string, BatchSource> }
 
-/** How many of the batch came to what; `later` are those whose turn at Graph is still to come. */
+/** How many of the batch came to what; `later` are those whose turn at Graph is still to come, `cancelled` a batch of nobody. */
 export type BatchEnd = Record<string, number>
 
 /**
@@ -40,8 +40,8 @@ export async function syncBatch(
   const subjects = await findBatchSubjects(db, job.userIds, job.resyncId).catch((error: unknown) => {
     throw databaseFailure(error)
   })
-  const [first] = subjects
-  if (!first || first.cancelled) return { cancelled: subjects.length }
+  // Nobody who was read meanwhile, and nobody of a resync that is cancelled, is waiting any more.
+  if (subjects.length === 0) return { cancelled: job.userIds.length }
   const source = sources.get(job.source)
   if (!source) throw new SyncError('source_unknown', 'the configuration has no source of this name')
   const spent: RunCost = { requests: 0, resourceUnits: 0 }
@@ -73,6 +73,8 @@ async function readAll(
   subjects: readonly SyncSubject[],
   { spent, attempt }: { spent: RunCost; attempt: SyncAttempt },
 ): Promise<ReadonlyMap<string, UserRead>> {
+  if (!source.takesTenant(tenantId))
+    throw new SyncError('wrong_tenant', 'the people are of another tenant than the source takes')
   const budget = source.budgetOf(tenantId)
   const units = unitsOfBatch(subjects.length)
   const readWith = async (accessToken: string, beganAt: string) => {
@@ -135,7 +137,11 @@ async function settleOne(
       rules,
     )
     const enabled = isGone ? false : read.enabled
-    if (enabled !== undefined && outcome !== 'stale') await setEntraStanding(db, subject.userId, enabled)
+    // That somebody is gone is held with their groups: an answer can be wrong about everybody.
+    const isTold = outcome !== 'stale' && !(isGone && outcome === 'held')
+    if (enabled !== undefined && isTold)
+      await setEntraStanding(db, subject.userId, { enabled, beganAt: snapshot.beganAt })
+    if (isGone && outcome === 'held') return outcome
     return isGone ? 'gone' : outcome
   } catch (thrown) {
     const error = databaseFailure(thrown)

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import type { JobsOptions } from 'bullmq'
 import { z } from 'zod'
 import { SyncError } from '../errors.ts'
@@ -85,7 +86,10 @@ export type SyncBatchJob = z.output<typeof syncBatch>
 /** Apart from the jobs of single people: no sign-in waits for one. */
 export const batchQueueName = 'sync-batch'
 
-/** The job as BullMQ takes it. The same people of the same resync are one job, however often it is asked for. */
+/**
+ * The job as BullMQ takes it. The same people of the same resync are one job, however often it is asked for; some of them
+ * with others are another one, or those others would have none.
+ */
 export function describeBatch(payload: SyncBatchJob) {
   const { attempts, backoff, retention } = catalogue['sync-user']
   return {
@@ -96,7 +100,7 @@ export function describeBatch(payload: SyncBatchJob) {
       backoff,
       removeOnComplete: { age: retention.completedSeconds },
       removeOnFail: { age: retention.failedSeconds },
-      deduplication: { id: `${payload.resyncId} ${payload.userIds[0] ?? ''}` },
+      deduplication: { id: hash('sha256', [payload.resyncId, ...payload.userIds].join(' ')) },
     },
   }
 }

@@ -1,0 +1,129 @@
+import { expect, test, vi } from 'vitest'
+import { findResync, listResyncs } from '../db/resyncs.ts'
+import { createLog } from '../src/log.ts'
+import type { SyncBatchJob, SyncUserJob } from '../src/queue/catalogue.ts'
+import { createBatchEnqueue } from '../src/queue/enqueue.ts'
+import { resyncOf } from '../src/resync-settings.ts'
+import { advanceResync, beginResync } from '../src/resync.ts'
+import { syncBatch } from '../src/sync-batch.ts'
+import { startResyncRunner } from '../workers/resync.ts'
+import { createResyncProcessor } from '../workers/schedules.ts'
+import { givenAppWorld } from './support/app-world.ts'
+import { endOf, fastResync } from './support/resyncs.ts'
+import type { World } from './support/world.ts'
+
+const silent = createLog('silent')
+
+const { open, login, personIn } = givenAppWorld()
+
+test('a resync is its own source’s, whatever other sources a worker knows', async () => {
+  const { db, source, startWorkers } = await open('postgres')
+  const workers = await startWorkers(fastResync)
+  await login(personIn(1))
+  await workers.stop()
+  const first = { slug: 'first', resync: { ...source.resync, read: 'delegated' as const } }
+  const { resync } = await beginResync(db, source, { mode: 'full', cause: 'manual' })
+  const jobs: (SyncUserJob | SyncBatchJob)[] = []
+  const take = async (told: readonly (SyncUserJob | SyncBatchJob)[]) => jobs.push(...told) > 0
+  const sources = new Map([first, source].map((each) => [each.slug, each]))
+  const runner = startResyncRunner(
+    { db, enqueue: take, enqueueBatches: take, log: silent, sources: () => sources },
+    { intervalMs: 10 },
+  )
+  await vi.waitUntil(async () => (await findResync(db, resync.id))?.taken === 1 && jobs.length > 0)
+  await runner.stop()
+  expect(jobs).toEqual([expect.objectContaining({ source: source.slug, userIds: [expect.any(String)] })])
+})
+
+test('who asks for everybody joins a scheduled one that then is for everybody, and now', async () => {
+  const { db, source, startWorkers } = await open('postgres')
+  await startWorkers(fastResync)
+  for (let count = 0; count < 3; count += 1) await login(personIn(1))
+  const later = { ...source, resync: resyncOf({ read: 'app', spreadMinutes: 600, maxAgeHours: 20 }) }
+  const scheduled = await beginResync(db, later, { mode: 'full', cause: 'schedule' }, () => 1)
+  expect(scheduled.resync).toMatchObject({ due: 0, state: 'running' })
+  const { resync, joined } = await beginResync(db, source, { mode: 'full', cause: 'manual' })
+  expect([joined, resync.id, resync.due]).toEqual([true, scheduled.resync.id, 3])
+  expect(await endOf(db, resync.id)).toMatchObject({ state: 'done', due: 3, taken: 3, done: 3 })
+})
+
+test('what has changed is asked of one tenant only: a source of several begins nothing that nobody would end', async () => {
+  const { db, source, context } = await open('postgres')
+  const batchSources = new Map([[source.slug, { ...source, singleTenant: undefined }]])
+  const processor = createResyncProcessor({ db, sources: () => context.sources, batchSources }, silent)
+  const worker = context.backend.openResyncWorker(processor)
+  const ended = new Promise((resolve) => worker.on('completed', (_job, result) => resolve(result)))
+  await context.backend.openResyncQueue().add('start-resync', { source: source.slug, mode: 'delta' })
+  expect(await ended).toBe('no tenant')
+  expect(await listResyncs(db, 9)).toEqual([])
+})
+
+/** A resync that waits for these people, whom no worker looks after. */
+async function taken({ db, source, startWorkers }: World, people: readonly string[]) {
+  const workers = await startWorkers(fastResync)
+  for (const person of people) await login(person)
+  await workers.stop()
+  const { resync } = await beginResync(db, source, { mode: 'full', cause: 'manual' })
+  const jobs: SyncBatchJob[] = []
+  const enqueueBatches = async (told: readonly SyncBatchJob[]) => jobs.push(...told) > 0
+  await advanceResync({ db, enqueue: async () => false, enqueueBatches }, source, resync.id)
+  const [job] = jobs
+  if (!job) throw new Error('nobody was taken')
+  const sources = new Map([[source.slug, source]])
+  return { job, resync, sync: async () => await syncBatch({ db, sources }, job) }
+}
+
+test('where nobody is there any more, neither groups nor accounts are taken from more people than the guard allows', async () => {
+  const world = await open('postgres', { GUARD_RESYNC_MIN_REMOVALS: '3', GUARD_RESYNC_MAX_SHARE: '10' })
+  const people = Array.from({ length: 6 }, () => personIn(1))
+  const { sync } = await taken(world, people)
+  for (const person of people) world.simulator.tenant.deleteUser(person)
+  expect(await sync()).toEqual({ gone: 2, held: 4 })
+  expect(await world.db.$client`select from users where enabled`).toHaveLength(4)
+  expect(await world.db.$client`select from memberships`).toHaveLength(4)
+})
+
+test('who signs in after the app has read that they may not stays signed in', async () => {
+  const world = await open('postgres')
+  const { db, simulator } = world
+  const person = personIn(1)
+  const { sync } = await taken(world, [person])
+  simulator.tenant.updateUser(person, { accountEnabled: false })
+  await db.$client`update users set last_login_at = clock_timestamp() + interval '1 second'`
+  expect(await sync()).toEqual({ unchanged: 1 })
+  expect(await db.$client`select from users where enabled`).toHaveLength(1)
+  await db.$client`update users set last_login_at = clock_timestamp()`
+  expect(await sync()).toEqual({ unchanged: 1 })
+  expect(await db.$client`select from users where enabled`).toHaveLength(0)
+})
+
+test('a batch reads nobody whom the resync does not wait for any more', async () => {
+  const world = await open('postgres')
+  const [first, second] = [personIn(1), personIn(1)]
+  const { sync } = await taken(world, [first, second])
+  const { $client: sql } = world.db
+  await sql`delete from users where object_id = ${first}`
+  expect(await sync()).toEqual({ unchanged: 1 })
+  await sql`delete from resync_users`
+  expect(await sync()).toEqual({ cancelled: 2 })
+})
+
+test('people of a tenant that the source does not take any more are not read', async () => {
+  const world = await open('postgres')
+  const { job, resync } = await taken(world, [personIn(1)])
+  const sources = new Map([[job.source, { ...world.source, takesTenant: () => false }]])
+  expect(await syncBatch({ db: world.db, sources }, job)).toEqual({ failed: 1 })
+  const runs = await world.db.$client`
+    select error_code as code, requests from sync_runs where resync_id = ${resync.id}`
+  expect(runs).toEqual([{ code: 'wrong_tenant', requests: 0 }])
+})
+
+test('who waits beside somebody of another batch has a job', async () => {
+  const { context } = await open('postgres')
+  const [resyncId, first, second] = [crypto.randomUUID(), crypto.randomUUID(), crypto.randomUUID()]
+  const batch = (...userIds: string[]) => ({ userIds, tenantId: 'a', source: 'a', resyncId })
+  const enqueue = createBatchEnqueue(context.producer)
+  const queue = context.backend.openBatchQueue()
+  for (const people of [[first], [first], [first, second]]) await enqueue([batch(...people)])
+  expect(await queue.getJobCountByTypes('waiting')).toBe(2)
+})
