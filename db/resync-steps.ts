@@ -11,6 +11,12 @@ export type ResyncStep = {
   absentAfterDays: number | undefined
 }
 
+/**
+ * Seconds for which a resync waits to hear what has changed. Nothing is lost by its end: a round that goes on for longer is
+ * read again.
+ */
+const forsakenRoundSeconds = 3600
+
 /** How a resync stands after a step; undefined where somebody else is at it, or it has ended. */
 export type SteppedResync = StoredResync & {
   /** It has ended with this step. */
@@ -35,19 +41,31 @@ export async function stepResync(
     // Of a delta resync, what has changed says who is taken.
     if (mine.mode === 'full') await take(sql, id, step)
     const [row] = await sql<SteppedResync[]>`
-      with empty as materialized (
-        select not exists (select from resync_users where resync_id = ${id}) as is
-      ), stepped as (
-        update resyncs r set tended_at = clock_timestamp(),
-          state = case when not (all_taken and empty.is) then 'running'
+      with next as materialized (
+        select case
+            when exists (select from resync_users where resync_id = ${id}) then 'running'
+            when not all_taken and mode = 'delta'
+              and started_at < clock_timestamp() - ${forsakenRoundSeconds} * interval '1 second' then 'failed'
+            when not all_taken then 'running'
             when approved_at is null and exists (
               select from sync_runs s where s.resync_id = r.id and s.held_by = 'resync') then 'held'
-            else 'done' end,
-          ended_at = case when all_taken and empty.is then clock_timestamp() end
-        from empty where r.id = ${id} returning r.*
+            else 'done' end as state
+        from resyncs r where id = ${id}
+      ), stepped as (
+        update resyncs r set tended_at = clock_timestamp(), state = next.state,
+          ended_at = case when next.state <> 'running' then clock_timestamp() end
+        from next where r.id = ${id} returning r.*
       ) select ${columns(sql)}, state <> 'running' as ended from stepped`
+    if (row?.ended && row.mode === 'delta') await forgetQuiet(sql, row.source)
     return row
   })
+}
+
+/** Of rounds that told nothing, of which there are some hundreds a day, one keeps a day's. */
+async function forgetQuiet(sql: ISql, source: string): Promise<void> {
+  await sql`
+    delete from resyncs where source = ${source} and mode = 'delta' and state = 'done' and due = 0
+      and ended_at < clock_timestamp() - interval '1 day'`
 }
 
 /** After so many hours without a run somebody has failed: a resync must end, whatever Graph does with one of its people. */

@@ -70,7 +70,8 @@ export type NewResync = {
 
 /**
  * Begins one, or joins the one of the same source and mode that goes on. Where the last one ended `held` and nobody has
- * agreed to that, its removals count as this one's: else each would be allowed its share anew.
+ * agreed to that, its removals count as this one's: else each would be allowed its share anew. One that read nobody settles
+ * nothing.
  */
 export async function startResync(
   db: Database,
@@ -88,7 +89,7 @@ export async function startResync(
         ) else 0 end, coalesce((
           select case when last.state = 'held' and last.approved_at is null then last.removed_before + (
               select coalesce(sum(removed), 0) from sync_runs where resync_id = last.id) end
-          from (select * from resyncs where source = ${source} and mode = ${mode} and state in ('done', 'held')
+          from (select * from resyncs where source = ${source} and mode = ${mode} and (state = 'held' or (state = 'done' and done > 0))
             order by started_at desc limit 1) last), 0)
       from moment
       on conflict (source, mode) where state = 'running' do nothing

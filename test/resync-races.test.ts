@@ -127,3 +127,33 @@ test('who waits beside somebody of another batch has a job', async () => {
   for (const people of [[first], [first], [first, second]]) await enqueue([batch(...people)])
   expect(await queue.getJobCountByTypes('waiting')).toBe(2)
 })
+
+test('a resync that never hears what has changed ends, and of rounds that told nothing a day is kept', async () => {
+  const { db, source } = await open('postgres')
+  const parts = { db, enqueue: async () => false, enqueueBatches: async () => false }
+  const begin = async () => (await beginResync(db, source, { mode: 'delta', cause: 'schedule' })).resync.id
+  const first = await begin()
+  expect(await advanceResync(parts, source, first)).toMatchObject({ state: 'running' })
+  await db.$client`update resyncs set started_at = now() - interval '61 minutes'`
+  expect(await advanceResync(parts, source, first)).toMatchObject({ state: 'failed', ended: true })
+  await db.$client`update resyncs set state = 'done', ended_at = now() - interval '25 hours'`
+  const second = await begin()
+  await db.$client`update resyncs set all_taken = true where id = ${second}`
+  expect(await advanceResync(parts, source, second)).toMatchObject({ state: 'done', ended: true })
+  expect(await listResyncs(db, 9)).toMatchObject([{ id: second, endedAt: expect.any(String) }])
+})
+
+test('what a resync held is not settled by one that read nobody', async () => {
+  const { db, source } = await open('postgres')
+  const before = async () =>
+    (
+      await db.$client<
+        { before: number }[]
+      >`select removed_before as before from resyncs where state = 'running'`
+    )[0]
+  await db.$client`insert into resyncs (source, mode, cause, state, removed_before, started_at, ended_at) values
+    (${source.slug}, 'delta', 'schedule', 'held', 250, now() - interval '2 minutes', now()),
+    (${source.slug}, 'delta', 'schedule', 'done', 0, now() - interval '1 minute', now())`
+  await beginResync(db, source, { mode: 'delta', cause: 'schedule' })
+  expect(await before()).toEqual({ before: 250 })
+})
