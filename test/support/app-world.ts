@@ -1,5 +1,6 @@
 import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { afterEach } from 'vitest'
+import type { SimulatorSeed } from '../../src/simulator/index.ts'
 import { givenWorld } from './people.ts'
 import type { Backend, World } from './world.ts'
 
@@ -12,10 +13,14 @@ export function givenAppWorld() {
   const trusted = getCACertificates('default')
   afterEach(() => setDefaultCACertificates(trusted))
 
-  async function open(backend: Backend, environment: Record<string, string> = {}): Promise<World> {
+  async function open(
+    backend: Backend,
+    environment: Record<string, string> = {},
+    seed: SimulatorSeed = {},
+  ): Promise<World> {
     return await people.open({
       backend,
-      seed: { https: true },
+      seed: { ...seed, https: true },
       environment: { RESYNC_READ: 'app', RESYNC_DELTA: 'off', ...environment },
       settings: ({ https }) => {
         if (!https) throw new Error('the simulator has no https')
