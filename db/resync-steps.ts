@@ -78,7 +78,8 @@ const givenUpHours = 6
 async function settle(sql: ISql, id: string): Promise<void> {
   await sql`
     with found as materialized (
-      select distinct on (w.user_id) w.user_id, r.outcome, r.added + r.removed > 0 as changed, r.resync_id = ${id} as own,
+      select distinct on (w.user_id) w.user_id, r.outcome,
+        bool_or(r.added + r.removed > 0) over (partition by w.user_id) as changed, r.resync_id = ${id} as own,
         r.requests, r.resource_units
       from resync_users w join sync_runs r on r.user_id = w.user_id and r.started_at >= w.taken_at
       where w.resync_id = ${id} and not r.retried and r.error_code is distinct from 'throttled_too_long'
