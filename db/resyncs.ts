@@ -59,8 +59,8 @@ export async function findResyncSoFar(
 export type NewResync = {
   source: string
   mode: ResyncMode
-  /** `expired`: what has changed can't be told any more, so everybody is read. */
-  cause: 'schedule' | 'manual' | 'expired'
+  /** `expired`: what has changed can't be told any more, so everybody is read. `notified`: Graph has told of a change. */
+  cause: 'schedule' | 'manual' | 'expired' | 'notified'
   /** Who was last synced longer ago than that, in seconds, is due. */
   maxAgeSeconds: number
   /** Seconds over which those who are due are taken, and until the first of them is. */

@@ -65,3 +65,40 @@ export const deltaLinks = pgTable(
     check('delta_links_resource', sql`${table.resource} in ('groups', 'users')`),
   ],
 )
+
+/** What Graph tells of changed groups of a source, and that it has told of any: one row a source. */
+export const subscriptions = pgTable(
+  'subscriptions',
+  {
+    source: text().primaryKey(),
+    tenantId: text('tenant_id').notNull(),
+    /** Where notifications go to. */
+    url: text().notNull(),
+    /** Graph's; null while there is none. */
+    subscriptionId: text('subscription_id'),
+    /** SHA-256, in hexadecimal, of what each notification must bring along. */
+    clientStateHash: text('client_state_hash'),
+    expiresAt: at('expires_at'),
+    /** When it is due to be renewed, and when it was. */
+    renewAt: at('renew_at'),
+    renewedAt: at('renewed_at'),
+    /** Graph has asked for it to be authorised anew. */
+    reauthorize: boolean().notNull().default(false),
+    /** Nothing is tried before that: the last attempt failed. */
+    tryAt: at('try_at').notNull().defaultNow(),
+    failures: integer().notNull().default(0),
+    errorCode: text('error_code'),
+    /** When a worker that knows the source last looked after it. */
+    tendedAt: at('tended_at').notNull().defaultNow(),
+    /** When a change was told of that nobody has asked about yet, and when somebody last set out to. */
+    changedAt: at('changed_at'),
+    askedAt: at('asked_at'),
+  },
+  (table) => [
+    check(
+      'subscriptions_whole',
+      sql`(${table.subscriptionId} is null) = (${table.clientStateHash} is null)
+        and (${table.subscriptionId} is null) = (${table.renewAt} is null)`,
+    ),
+  ],
+)

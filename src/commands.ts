@@ -47,7 +47,10 @@ export async function runWorker(signal: AbortSignal): Promise<void> {
   const log = createLog(config.logLevel)
   const context = await openContext(config, log, { signal })
   try {
-    const starting = startWorkers(context, { concurrency: config.syncConcurrency })
+    const starting = startWorkers(context, {
+      concurrency: config.syncConcurrency,
+      notifications: { publicUrl: config.publicUrl },
+    })
     const workers = await unlessAborted(signal, starting)
     const reload = () => {
       // What is wrong now must not end what has been running well.

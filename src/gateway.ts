@@ -13,6 +13,7 @@ import { endSessionsAt, endSessionsOfPerson } from '../db/sessions.ts'
 import { findWantedClaims } from '../db/token-states.ts'
 import { adminBoard, type BoardQueue } from './admin/board.ts'
 import { loginEvents } from './api/login-events.ts'
+import { notifications } from './api/notifications.ts'
 import { ConfigInvalid } from './errors.ts'
 import { reportedUserOf, type LoginReported } from './login/signed-in-user.ts'
 import { oauthSource } from './login/oauth-source.ts'
@@ -131,6 +132,7 @@ export function createGateway(parts: GatewayParts): Hono {
     '/v1',
     loginEvents({ user: reportedUserOf(configs), loginSucceeded, apiKeys: parts.apiKeys, log }),
   )
+  app.route('/v1', notifications({ db, log }))
   if (parts.adminPassword !== undefined) {
     const { adminPassword: password, queues } = parts
     const sourceStatus = async () => await readSourceStatus(db, { sources: configs, publicUrl })

@@ -32,6 +32,8 @@ const deltaText = z
     'must be off, or an interval such as every 5m (at least 1m)',
   )
 
+const notificationsText = z.enum(['on', 'off'], 'must be on or off')
+
 const resyncRead = z.enum(['delegated', 'app'], 'must be delegated or app')
 
 /** The settings of the one source that stands in the environment. */
@@ -40,6 +42,7 @@ export const resyncSettings = {
   RESYNC_TIME_ZONE: timeZone,
   RESYNC_READ: resyncRead,
   RESYNC_DELTA: deltaText,
+  RESYNC_NOTIFICATIONS: notificationsText,
   RESYNC_MAX_AGE_HOURS: integer(0, 8760),
   RESYNC_SPREAD_MINUTES: integer(0, 1440),
   ABSENT_POLICY: absentPolicy,
@@ -64,6 +67,11 @@ export const resyncShape = {
     .describe(
       'When the app asks what has changed: off, or an interval. Only with read: app. Default: every 5m with it.',
     ),
+  notifications: notificationsText
+    .optional()
+    .describe(
+      'Whether Graph tells the gateway of changes as they happen: on or off. Only with read: app and an https PUBLIC_URL. Default: on with them.',
+    ),
   maxAgeHours: z.int().min(0).max(8760).optional().describe('Who was synced longer ago is due. Default: 20.'),
   spreadMinutes: z
     .int()
@@ -87,6 +95,7 @@ export type ToldResync = {
   timeZone?: string | undefined
   read?: ResyncSettings['read'] | undefined
   delta?: string | undefined
+  notifications?: 'on' | 'off' | undefined
   maxAgeHours?: number | undefined
   spreadMinutes?: number | undefined
   absent?: AbsentRule['policy'] | undefined
@@ -102,6 +111,7 @@ export function resyncOf(told: ToldResync, { singleTenant = true } = {}): Resync
     schedule: scheduleOf(schedule, zone),
     read,
     delta: everySeconds === undefined ? undefined : { everySeconds },
+    notifications: read === 'app' && told.notifications !== 'off',
     maxAgeSeconds: maxAgeHours * 3600,
     spreadSeconds: spreadMinutes * 60,
     absent: Object.freeze({ policy: told.absent ?? 'keep', afterDays: told.absentAfterDays ?? 90 }),

@@ -6,7 +6,7 @@ import {
   type SteppedResync,
   type TakenUser,
 } from '../db/resync-steps.ts'
-import { approveResync, startResync, type ResyncMode, type StoredResync } from '../db/resyncs.ts'
+import { approveResync, startResync, type NewResync, type StoredResync } from '../db/resyncs.ts'
 import { approveRunsOf } from '../db/sync-runs.ts'
 import { SyncError } from './errors.ts'
 import { maxUsersAsked } from './graph/batch-memberships.ts'
@@ -33,7 +33,7 @@ const latest = 0.1
 export async function beginResync(
   db: Database,
   { slug, resync }: ResyncSource,
-  { mode, cause }: { mode: ResyncMode; cause: 'schedule' | 'manual' | 'expired' },
+  { mode, cause }: Pick<NewResync, 'mode' | 'cause'>,
   random: () => number = Math.random,
 ): Promise<{ resync: StoredResync; joined: boolean }> {
   // Who asks for one by hand means everybody, and now.

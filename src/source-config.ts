@@ -51,6 +51,8 @@ export type ResyncSettings = {
   schedule: { cron: string; timeZone: string } | { everySeconds: number } | undefined
   /** When changes are asked for, which only the app can be told; undefined for never. */
   delta: { everySeconds: number } | undefined
+  /** Whether Graph is to tell of changes as they happen, which only the app can have, at an https address. */
+  notifications: boolean
   /** With whose tokens: each person's own, or the app's, which reads many at once and needs nobody to have signed in lately. */
   read: 'delegated' | 'app'
   /** Who was synced longer ago is due. */

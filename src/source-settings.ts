@@ -120,6 +120,7 @@ export function sourceOfSettings(
           timeZone: values.RESYNC_TIME_ZONE,
           read: values.RESYNC_READ,
           delta: values.RESYNC_DELTA,
+          notifications: values.RESYNC_NOTIFICATIONS,
           maxAgeHours: values.RESYNC_MAX_AGE_HOURS,
           spreadMinutes: values.RESYNC_SPREAD_MINUTES,
           absent: values.ABSENT_POLICY,

@@ -102,7 +102,10 @@ export async function start(options: StartOptions): Promise<Started> {
     await open(migrateDatabase(config.databaseUrl, signal), async () => undefined)
     const opening = openContext(config, log, { withoutQueue: 'refuse', signal })
     const context = await open(opening, (opened) => opened.close())
-    const starting = startWorkers(context, { concurrency: config.syncConcurrency })
+    const starting = startWorkers(context, {
+      concurrency: config.syncConcurrency,
+      notifications: { publicUrl: config.publicUrl },
+    })
     await open(starting, (workers) => workers.stop())
     signal?.throwIfAborted()
     const gateway = await serveGateway(context)

@@ -6,6 +6,7 @@ import type { ResyncSource } from '../src/resync.ts'
 import type { SyncParts } from '../src/sync.ts'
 import type { BatchSource } from '../src/sync-batch.ts'
 import { within } from '../src/within.ts'
+import type { NotificationsOptions } from './notifications.ts'
 import type { ResyncRunnerOptions } from './resync.ts'
 import { startResyncs } from './resyncs.ts'
 import { startRelay, type RelayOptions } from './relay.ts'
@@ -16,6 +17,7 @@ export type WorkersOptions = {
   concurrency: number
   relay?: RelayOptions
   resync?: ResyncRunnerOptions
+  notifications?: NotificationsOptions
   /** Milliseconds that running jobs get to end when stopping; default 20,000. Requests still open then are aborted and their jobs retried. */
   stopWithinMs?: number
   /** Milliseconds after which the jobs of a worker that died are another's; default 30,000. */
@@ -58,7 +60,10 @@ export async function startWorkers(
     onFailure: (error) => log.warn({ err: error }, 'the queue took no jobs'),
   })
   const without = [...parts.sources.values()].filter(({ syncs }) => !syncs).map(({ slug }) => slug)
-  const resyncs = await startResyncs({ ...parts, enqueue }, { concurrency, lockMs, ...options.resync })
+  const resyncs = await startResyncs(
+    { ...parts, enqueue },
+    { concurrency, lockMs, notifications: options.notifications ?? {}, ...options.resync },
+  )
   const relay = startRelay({ db, enqueue, log, without }, options.relay)
   log.info({ concurrency, queue: backend.kind }, 'worker started')
   return {

@@ -1,8 +1,9 @@
 import type { Log } from '../src/log.ts'
 import type { QueueBackend } from '../src/queue/backend.ts'
-import { createBatchEnqueue, type Enqueue } from '../src/queue/enqueue.ts'
+import { createBatchEnqueue, createStartEnqueue, type Enqueue } from '../src/queue/enqueue.ts'
 import type { ResyncSource } from '../src/resync.ts'
 import type { BatchParts, BatchSource } from '../src/sync-batch.ts'
+import { startNotifications, type NotificationsOptions } from './notifications.ts'
 import { startResyncRunner, type ResyncRunnerOptions } from './resync.ts'
 import { createResyncProcessor, upsertSchedules } from './schedules.ts'
 import { createSyncBatchProcessor } from './sync-batch.ts'
@@ -26,10 +27,15 @@ export type Resyncs = {
 /** A batch holds a slot for as long as a few single runs do. */
 const peoplePerSlot = 5
 
-/** All that a worker does for resyncs: their schedules, the steps of those that go on, and batches of people. */
+/** All that a worker does for resyncs: their schedules, notifications of changes, the steps of those that go on, and batches of people. */
 export async function startResyncs(
   parts: ResyncsParts,
-  { concurrency, lockMs, ...options }: ResyncRunnerOptions & { concurrency: number; lockMs: number },
+  {
+    concurrency,
+    lockMs,
+    notifications: noted,
+    ...options
+  }: ResyncRunnerOptions & { concurrency: number; lockMs: number; notifications: NotificationsOptions },
 ): Promise<Resyncs> {
   const { db, backend, producer, enqueue, log } = parts
   let sources: ReadonlyMap<string, ResyncSource> = new Map(
@@ -51,6 +57,13 @@ export async function startResyncs(
     onFailure: (error) => log.warn({ err: error }, 'the queue took no batches'),
   })
   const runner = startResyncRunner({ db, enqueue, enqueueBatches, log, sources: () => sources }, options)
+  const enqueueStart = createStartEnqueue(producer, {
+    onFailure: (error) => log.warn({ err: error }, 'the queue took no resync; it is told again'),
+  })
+  const notifications = startNotifications(
+    { db, log, sources: () => sources, batchSources: parts.sources, enqueueStart },
+    noted,
+  )
   return {
     reload: async (told) => {
       const bySlug = new Map(told.map((source) => [source.slug, source]))
@@ -61,11 +74,12 @@ export async function startResyncs(
         }),
       )
       await upsertSchedules(db, schedules, sources)
+      notifications.reload()
       log.info({ sources: [...sources.keys()] }, 'resync settings reloaded')
     },
     cancelJobs: (reason) => batches.cancelAllJobs(reason),
     stop: async () => {
-      await Promise.all([runner.stop(), starter.close(), batches.close()])
+      await Promise.all([notifications.stop(), runner.stop(), starter.close(), batches.close()])
     },
   }
 }

@@ -1,5 +1,5 @@
 import type { ResyncProcessor, ResyncQueue } from '../src/queue/backend.ts'
-import { parseStartResyncJob, resyncJobRetention } from '../src/queue/catalogue.ts'
+import { describeStart, parseStartResyncJob } from '../src/queue/catalogue.ts'
 import type { Database } from '../db/client.ts'
 import { withScheduleLock } from '../db/schedule-lock.ts'
 import type { Log } from '../src/log.ts'
@@ -48,16 +48,7 @@ export async function upsertSchedules(
       const found = known.find(({ key }) => key === id)
       if (found && isSame(found, repeat)) continue
       if (found) await queue.removeJobScheduler(id)
-      await queue.upsertJobScheduler(id, repeat, {
-        name: 'start-resync',
-        data: { source: slug, mode },
-        opts: {
-          attempts: 5,
-          backoff: { type: 'exponential', delay: 2000, jitter: 1 },
-          removeOnComplete: { age: resyncJobRetention.completedSeconds },
-          removeOnFail: { age: resyncJobRetention.failedSeconds },
-        },
-      })
+      await queue.upsertJobScheduler(id, repeat, describeStart({ source: slug, mode }))
     }
   })
 }
@@ -72,7 +63,7 @@ function isSame(
 }
 
 /**
- * Begins the resync that a schedule asks for; a second one joins the first. One of mode delta is told here what has changed;
+ * Begins the resync that a schedule asks for, or a notification; a second one joins the first. One of mode delta is told here what has changed;
  * where that can't be told any more, everybody is read.
  */
 export function createResyncProcessor(
@@ -80,14 +71,14 @@ export function createResyncProcessor(
   log: Log,
 ): ResyncProcessor {
   return async (job, _token, signal) => {
-    const { source: slug, mode } = parseStartResyncJob(job.data)
+    const { source: slug, mode, cause } = parseStartResyncJob(job.data)
     const source = sources().get(slug)
     if (!source) {
       log.warn({ source: slug }, 'a schedule of a source that this worker does not know')
       return 'unknown'
     }
     if (mode === 'full') {
-      const { resync, joined } = await beginResync(db, source, { mode, cause: 'schedule' })
+      const { resync, joined } = await beginResync(db, source, { mode, cause })
       log.info({ resync: resync.id, source: slug, mode, due: resync.due, joined }, 'resync begins')
       return resync.id
     }
@@ -95,7 +86,7 @@ export function createResyncProcessor(
     const tenantId = reader?.singleTenant
     // Nothing is begun that nobody would end.
     if (!reader || tenantId === undefined) return 'no tenant'
-    const { resync } = await beginResync(db, source, { mode, cause: 'schedule' })
+    const { resync } = await beginResync(db, source, { mode, cause })
     const about = { resyncId: resync.id, tenantId, signal }
     await takeChanges({ db, source: { ...reader, resync: source.resync }, log }, about)
     return resync.id

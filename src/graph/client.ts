@@ -1,9 +1,15 @@
-import { Client, ResponseType, type Context, type Middleware } from '@microsoft/microsoft-graph-client'
+import {
+  Client,
+  ResponseType,
+  type Context,
+  type GraphRequest as SdkRequest,
+  type Middleware,
+} from '@microsoft/microsoft-graph-client'
 import { GraphUnavailable, SyncError } from '../errors.ts'
 import { isNotFound, refuse, type Answer } from './answer.ts'
 import { readJson } from './body.ts'
 import { addUsage, usageOf, type GraphUsage } from './usage.ts'
-import { batchAnswer } from './wire.ts'
+import { batchAnswer, graphError } from './wire.ts'
 
 /** `high` for what a person waits for, `low` for a resync: Graph throttles low first. */
 export type GraphPriority = 'high' | 'low'
@@ -26,14 +32,18 @@ export type GraphRequest = {
   path: string
   headers?: Record<string, string>
   body?: unknown
+  /** Default GET, or POST where there is a body. */
+  method?: 'POST' | 'PATCH' | 'DELETE'
   /** `empty`: a 404 about the thing itself is an answer, and no error. */
   missing?: 'empty'
+  /** Statuses that are an answer, and no error, where Graph itself gives them. */
+  accept?: readonly number[]
 }
 
 export type GraphClient = {
   baseUrl: string
   /**
-   * Sends one request below `/v1.0` (GET, or POST where there is a body) and gives the JSON of a 2xx answer, or of a batch in 424.
+   * Sends one request below `/v1.0` and gives the JSON of a 2xx answer, or of a batch in 424.
    * @throws {SyncError} by status, see {@link refuse}; nothing is retried here, that is the queue's work.
    */
   request: (request: GraphRequest) => Promise<Answer>
@@ -65,7 +75,7 @@ export function createGraphClient(options: GraphClientOptions): GraphClient {
   })
   return {
     baseUrl,
-    request: async ({ path, headers = {}, body, missing }) => {
+    request: async ({ path, headers = {}, body, method, missing, accept }) => {
       const timeUp = AbortSignal.timeout(timeoutMs)
       const signal = options.signal ? AbortSignal.any([options.signal, timeUp]) : timeUp
       const request = client
@@ -73,7 +83,7 @@ export function createGraphClient(options: GraphClientOptions): GraphClient {
         .headers({ ...headers, 'x-ms-throttle-priority': priority })
         .option('signal', signal)
         .responseType(ResponseType.RAW)
-      const response: unknown = await (body === undefined ? request.get() : request.post(body))
+      const response = await sendAs(request, method ?? (body === undefined ? 'GET' : 'POST'), body)
       if (!(response instanceof Response)) throw new GraphUnavailable('Graph gave no answer')
       const failure = failures.get(response)
       if (failure instanceof SyncError) throw failure
@@ -83,11 +93,21 @@ export function createGraphClient(options: GraphClientOptions): GraphClient {
       const answer = { status: response.status, headers: response.headers, json }
       usage = addUsage(usage, usageOf(answer))
       if (missing === 'empty' && isNotFound(answer)) return answer
+      if (accept?.includes(answer.status) && graphError.safeParse(json).success) return answer
       if (!response.ok && !isFailedBatch(answer)) throw refuse(answer)
       return answer
     },
     usage: () => usage,
   }
+}
+
+function sendAs(request: SdkRequest, method: 'GET' | NonNullable<GraphRequest['method']>, body: unknown) {
+  return {
+    GET: async (): Promise<unknown> => await request.get(),
+    POST: async (): Promise<unknown> => await request.post(body),
+    PATCH: async (): Promise<unknown> => await request.patch(body),
+    DELETE: async (): Promise<unknown> => await request.delete(),
+  }[method]()
 }
 
 /**

@@ -68,10 +68,14 @@ export function priorityOf(job: Pick<SyncUserJob, 'cause'>): number {
   return job.cause === 'resync' ? 10 : 0
 }
 
-/** "Begin a resync of this source", for a schedule. */
-const startResync = z.strictObject({ source: z.string().max(64), mode: z.enum(['full', 'delta']) })
+/** "Begin a resync of this source", for a schedule, or because Graph has told of a change. */
+const startResync = z.strictObject({
+  source: z.string().max(64),
+  mode: z.enum(['full', 'delta']),
+  cause: z.enum(['schedule', 'notified']).default('schedule'),
+})
 
-export type StartResyncJob = z.output<typeof startResync>
+export type StartResyncJob = z.input<typeof startResync>
 
 /** "Bring these people up to date, with a token of the app itself." */
 const syncBatch = z.strictObject({
@@ -115,11 +119,22 @@ export function parseSyncBatchJob(data: unknown): SyncBatchJob {
 /** Schedules are kept here, apart from people's jobs: it is they, not the jobs, that outlive a worker. */
 export const resyncQueueName = 'resync'
 
-/** What a schedule's job is kept for after its end, in seconds. */
-export const resyncJobRetention = { completedSeconds: day, failedSeconds: 14 * day }
+/** The job as BullMQ takes it, from a schedule or at once. */
+export function describeStart(payload: StartResyncJob) {
+  return {
+    name: 'start-resync',
+    data: payload,
+    opts: {
+      attempts: 5,
+      backoff: { type: 'exponential', delay: 2000, jitter: 1 },
+      removeOnComplete: { age: day },
+      removeOnFail: { age: 14 * day },
+    },
+  } as const
+}
 
 /** @throws {SyncError} `invalid_job`. */
-export function parseStartResyncJob(data: unknown): StartResyncJob {
+export function parseStartResyncJob(data: unknown): z.output<typeof startResync> {
   const parsed = startResync.safeParse(data)
   if (parsed.success) return parsed.data
   throw new SyncError('invalid_job', 'payload of start-resync does not fit')

@@ -5,7 +5,9 @@ import type { QueueBackend } from './backend.ts'
 import {
   describeBatch,
   describeJob,
+  describeStart,
   syncQueueName,
+  type StartResyncJob,
   type SyncBatchJob,
   type SyncUserJob,
 } from './catalogue.ts'
@@ -41,6 +43,18 @@ export function createBatchEnqueue(
 ): (jobs: readonly SyncBatchJob[]) => Promise<boolean> {
   const add = createBounded(() => backend.openBatchQueue(), options)
   return async (jobs) => await add(async (queue) => await queue.addBulk(jobs.map(describeBatch)))
+}
+
+/** The same for what begins a resync. */
+export function createStartEnqueue(
+  backend: QueueBackend,
+  options: EnqueueOptions = {},
+): (job: StartResyncJob) => Promise<boolean> {
+  const add = createBounded(() => backend.openResyncQueue(), options)
+  return async (job) => {
+    const { name, data, opts } = describeStart(job)
+    return await add(async (queue) => await queue.add(name, data, opts))
+  }
 }
 
 function createBounded<Open extends { close: () => Promise<void> }>(

@@ -6,11 +6,16 @@ export type LoopbackTls = { key: string; cert: string; caCertificate: string }
 
 const day = 24 * 60 * 60 * 1000
 
-/** Makes keys and certificates for localhost, 127.0.0.1 and ::1 (and `host`); nothing is written to disk. */
-export function createLoopbackTls(host: string): LoopbackTls {
+/**
+ * Makes keys and certificates for localhost, 127.0.0.1 and ::1 (and `host`); nothing is written to disk. Authorities that are
+ * trusted at the same time need names of their own.
+ */
+export function createLoopbackTls(
+  host: string,
+  issuer = 'Simulated tenant certificate authority',
+): LoopbackTls {
   const authority = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const leaf = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  const issuer = 'Simulated tenant certificate authority'
   const names = [...new Set(['localhost', '127.0.0.1', '::1', host])].filter((name) => name !== '0.0.0.0')
   const ca = issueCertificate({
     issuer,

@@ -17,6 +17,8 @@ export function givenAppWorld() {
     backend: Backend,
     environment: Record<string, string> = {},
     seed: SimulatorSeed = {},
+    /** Certificates that are trusted besides. */
+    authorities: readonly string[] = [],
   ): Promise<World> {
     return await people.open({
       backend,
@@ -24,7 +26,7 @@ export function givenAppWorld() {
       environment: { RESYNC_READ: 'app', RESYNC_DELTA: 'off', ...environment },
       settings: ({ https }) => {
         if (!https) throw new Error('the simulator has no https')
-        setDefaultCACertificates([...getCACertificates('bundled'), https.caCertificate])
+        setDefaultCACertificates([...getCACertificates('bundled'), https.caCertificate, ...authorities])
         return { ENTRA_AUTHORITY_HOST: https.entraUrl, GRAPH_BASE_URL: https.graphUrl }
       },
     })

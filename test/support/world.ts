@@ -99,6 +99,7 @@ export async function openWorld(options: WorldOptions): Promise<World> {
       const started = await startWorkers(context, {
         concurrency: 10,
         relay: { intervalMs: 50 },
+        notifications: { publicUrl: config.publicUrl },
         ...workers,
       })
       closers.push(started.stop)
