@@ -276,7 +276,7 @@ function settleUser(db: Database, read: Read, { held, removes }: { held: boolean
       membership_digest = case when ${held} or done.skipped then null else ${read.digest} end,
       last_synced_at = case when ${held} then u.last_synced_at else clock_timestamp() end,
       sync_state = ${held ? 'held' : 'synced'},
-      frozen_at = case when ${read.run.cause === 'absent' && !held} then clock_timestamp() end,
+      frozen_at = case when ${read.run.cause === 'absent'} then case when ${held} then u.frozen_at else clock_timestamp() end end,
       hidden_read = case when ${held} then u.hidden_read else ${read.reach.hidden} end,
       groups_read = case when ${held} or not ${removes} then u.groups_read or ${read.reach.groups}
         else ${read.reach.groups} end${labelling(db, read)}

@@ -7,8 +7,11 @@ export type ResyncStep = {
   window: number
   /** False: who needs a sign-in first is counted and not enqueued. */
   needsToken: boolean
-  /** The rule for people who don't come back: who has been away for so long, in days, is enqueued without a usable token too. */
-  absentAfterDays: number | undefined
+  /**
+   * The rule for people who don't come back: who has been away for so long, in days, is enqueued without a usable token too,
+   * until the rule has done what it says.
+   */
+  absent: { policy: 'freeze' | 'remove'; afterDays: number } | undefined
 }
 
 /**
@@ -111,7 +114,7 @@ async function settle(sql: ISql, id: string): Promise<void> {
 
 /** As many as the window has room for and as are due by now, after the last one taken. */
 async function take(sql: ISql, id: string, step: ResyncStep): Promise<void> {
-  const { window, needsToken, absentAfterDays } = step
+  const { window, needsToken, absent } = step
   const [room] = await sql<{ room: number; isNull: boolean }[]>`
     select least(${window} - (select count(*) from resync_users where resync_id = ${id}),
         case when clock_timestamp() >= begins_at + spread_seconds * interval '1 second' then ${window}
@@ -126,9 +129,10 @@ async function take(sql: ISql, id: string, step: ResyncStep): Promise<void> {
   const [{ taken } = { taken: 0 }] = await sql<{ taken: number }[]>`
     with r as (select * from resyncs where id = ${id}),
     page as materialized (
-      select u.id, u.last_synced_at, not ${needsToken} or t.state = 'valid' or (
-          ${absentAfterDays ?? null}::int is not null and u.frozen_at is null
-          and u.last_login_at < clock_timestamp() - ${absentAfterDays ?? 0} * interval '1 day') as is_work
+      select u.id, u.last_synced_at, not ${needsToken} or t.state = 'valid' or coalesce(
+          u.last_login_at < clock_timestamp() - ${absent?.afterDays ?? null}::int * interval '1 day'
+          and (u.frozen_at is null or (${absent?.policy === 'remove'} and exists (
+            select from memberships m where m.user_id = u.id and m.origin = 'entra'))), false) as is_work
       from r join delegated_tokens t on t.source = r.source join users u on u.id = t.user_id
       where ${page} and u.disabled_by is distinct from 'local'
       order by u.last_synced_at nulls first, u.id limit ${room.room}

@@ -77,7 +77,6 @@ export function openSource(
       }
     },
     resync: config.resync,
-    absent: config.resync.absent,
     rules: { guard, resyncGuard, filter: groupFilter },
   }
 }

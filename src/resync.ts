@@ -65,8 +65,9 @@ export async function advanceResync(
   resyncId: string,
 ): Promise<SteppedResync | undefined> {
   const isOfApp = read === 'app'
-  const absentAfterDays = absent.policy === 'keep' || isOfApp ? undefined : absent.afterDays
-  const stepped = await stepResync(db, resyncId, { window, needsToken: !isOfApp, absentAfterDays })
+  const { policy, afterDays } = absent
+  const rule = policy === 'keep' || isOfApp ? undefined : { policy, afterDays }
+  const stepped = await stepResync(db, resyncId, { window, needsToken: !isOfApp, absent: rule })
   if (!stepped || stepped.ended) return stepped
   const people = await listToEnqueue(db, resyncId, { againAfterSeconds, limit: window })
   if (people.length === 0) return stepped

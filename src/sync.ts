@@ -3,6 +3,7 @@ import type { Database } from '../db/client.ts'
 import { recordRun, type RunCause, type RunCost } from '../db/sync-runs.ts'
 import { findSyncSubject, type SyncSubject } from '../db/sync-subjects.ts'
 import { databaseNow } from '../db/wave.ts'
+import { applyAbsentRule, type AbsentSource } from './absent.ts'
 import { databaseFailure } from './database-failure.ts'
 import { noticeDeletions, type Deletions } from './deletions.ts'
 import { AccessDenied, SyncError, Throttled, TokenRejected } from './errors.ts'
@@ -12,25 +13,17 @@ import type { TenantBudget } from './graph/throttle.ts'
 import { addUsage, type GraphUsage } from './graph/usage.ts'
 import type { UserTokens } from './login/tokens.ts'
 import type { SyncUserJob } from './queue/catalogue.ts'
-import { freezeUser } from '../db/absent.ts'
-import { reconcile, type Reconciled, type Rules } from './reconcile/reconcile.ts'
+import { reconcile, type Reconciled } from './reconcile/reconcile.ts'
 import type { Snapshot } from './snapshot.ts'
-import { readsGroups, type AbsentRule } from './source-config.ts'
+import { readsGroups } from './source-config.ts'
 
 /** What a configured source brings to a run of one of its people. */
-export type SyncSource = {
-  slug: string
-  /** False: its people sign in, and their groups are left alone. */
-  syncs: boolean
-  takesTenant: (tenantId: string) => boolean
+export type SyncSource = AbsentSource & {
   tokens: UserTokens
   openGraph: (accessToken: string, priority: GraphPriority, signal?: AbortSignal) => GraphClient
   groupRead: 'transitive' | 'direct'
   /** What a tenant lets all workers ask together. */
   budgetOf: (tenantId: string) => TenantBudget
-  rules: Rules
-  /** What becomes of people who don't come back: see {@link ResyncSettings}. */
-  absent: AbsentRule
 }
 
 export type SyncParts = {
@@ -130,7 +123,7 @@ export async function syncUser(
     return { run, outcome, counts, deletions }
   } catch (thrown) {
     const error = databaseFailure(thrown)
-    const ended = await applyAbsentRule(parts, job, run, subject, error)
+    const ended = await applyAbsentRule(parts, job, { run, subject }, error)
     return ended ?? (await endWithout(parts.db, job, { ...run, cost: spent }, error, attempt))
   }
 }
@@ -246,32 +239,6 @@ function reachOf(
     hidden: scopes.some((scope) => /(^|\/)Member\.Read\.Hidden$/i.test(scope)),
     groupsRead: scopes.length === 0 ? isTold : readsGroups(scopes),
   }
-}
-
-/**
- * A resync that finds no usable token of a person who has been away for longer than the source allows does by them what its
- * rule says: freezes what is stored, or removes it, through the guards and the change log. Undefined where it says nothing.
- */
-async function applyAbsentRule(
-  { db, sources }: SyncParts,
-  job: SyncUserJob,
-  run: SyncRun,
-  subject: SyncSubject,
-  error: SyncError,
-): Promise<SyncEnd | undefined> {
-  const source = sources.get(job.source)
-  const isAway = error instanceof TokenRejected || error instanceof AccessDenied
-  if (job.cause !== 'resync' || !isAway || !source || source.absent.policy === 'keep') return undefined
-  const { policy, afterDays } = source.absent
-  if (subject.awayDays === null || subject.awayDays < afterDays) return undefined
-  if (policy === 'freeze') {
-    await freezeUser(db, subject.userId)
-    return undefined
-  }
-  const nothing = { beganAt: subject.now, memberships: [], requestId: error.requestId, hidden: true }
-  const absent = { ...run, cause: 'absent' as const, resyncId: job.resyncId }
-  const { outcome, counts } = await reconcile(db, subject, nothing, absent, source.rules)
-  return { run: absent, outcome, counts }
 }
 
 async function endWithout(

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { givenWorld } from './support/people.ts'
+import { resyncOf } from '../src/resync-settings.ts'
 import { fastResync, resyncAll } from './support/resyncs.ts'
 
 const { open, login, personIn, storedGroups, remoteGroups } = givenWorld()
@@ -10,13 +11,13 @@ async function given(policy: string, more: Record<string, string> = {}) {
     backend: 'postgres',
     environment: { ABSENT_POLICY: policy, ABSENT_AFTER_DAYS: '30', ...more },
   })
-  await world.startWorkers(fastResync)
+  const workers = await world.startWorkers(fastResync)
   const [absent, recent] = [personIn(2), personIn(2)]
   for (const person of [absent, recent]) await login(person)
   const sql = world.db.$client
   await sql`update delegated_tokens set state = 'needs_login', reason = 'AADSTS700082'`
   await sql`update users set last_login_at = now() - interval '31 days' where object_id = ${absent}`
-  return { world, absent, recent }
+  return { world, workers, absent, recent }
 }
 
 test('who does not come back is kept as stored by default, and counted', async () => {
@@ -60,4 +61,21 @@ test('the guard holds also what that rule removes', async () => {
   const { world, absent } = await given('remove', { GUARD_MIN_REMOVALS: '2', GUARD_MAX_SHARE: '50' })
   expect(await resyncAll(world.db, world.source)).toMatchObject({ state: 'done', held: 1, changed: 0 })
   expect(await storedGroups(absent)).toEqual(remoteGroups(absent).toSorted())
+})
+
+test('who was frozen before the rule was to remove loses what is stored as well, and stays frozen while that is held', async () => {
+  const guards = { GUARD_MIN_REMOVALS: '2', GUARD_MAX_SHARE: '50' }
+  const { world, workers, absent } = await given('freeze', guards)
+  await resyncAll(world.db, world.source)
+  const frozen = async () => await world.db.$client`select from users where frozen_at is not null`
+  expect(await frozen()).toHaveLength(1)
+  const resync = resyncOf({ absent: 'remove', absentAfterDays: 30 })
+  await workers.reload([{ slug: world.source.slug, resync }])
+  const held = await resyncAll(world.db, world.source)
+  expect(held).toMatchObject({ state: 'done', held: 1, changed: 0 })
+  expect(await frozen()).toHaveLength(1)
+  await world.db.$client`update sync_runs set approved_at = now() where resync_id = ${held.id}`
+  expect(await resyncAll(world.db, world.source)).toMatchObject({ state: 'done', changed: 1 })
+  expect(await storedGroups(absent)).toEqual([])
+  expect(await frozen()).toHaveLength(1)
 })

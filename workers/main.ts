@@ -46,8 +46,10 @@ export async function startWorkers(
 ): Promise<Workers> {
   const { backend, producer, log, db } = parts
   const { concurrency, stopWithinMs = 20_000, lockMs = 30_000 } = options
+  // As they are configured now: whoever looks a source up finds what the last reload has said.
+  const sources = new Map(parts.sources)
   const queue = backend.openQueue(syncQueueName)
-  const worker = backend.openWorker(syncQueueName, createSyncUserProcessor({ ...parts, queue }, log), {
+  const worker = backend.openWorker(syncQueueName, createSyncUserProcessor({ db, sources, queue }, log), {
     concurrency,
     lockDuration: lockMs,
     stalledInterval: lockMs,
@@ -61,13 +63,19 @@ export async function startWorkers(
   })
   const without = [...parts.sources.values()].filter(({ syncs }) => !syncs).map(({ slug }) => slug)
   const resyncs = await startResyncs(
-    { ...parts, enqueue },
+    { ...parts, sources, enqueue },
     { concurrency, lockMs, notifications: options.notifications ?? {}, ...options.resync },
   )
   const relay = startRelay({ db, enqueue, log, without }, options.relay)
   log.info({ concurrency, queue: backend.kind }, 'worker started')
   return {
-    reload: resyncs.reload,
+    reload: async (told) => {
+      for (const { slug, resync } of told) {
+        const known = sources.get(slug)
+        if (known) sources.set(slug, { ...known, resync })
+      }
+      await resyncs.reload(told)
+    },
     stop: async () => {
       const closed = Promise.all([relay.stop(), resyncs.stop(), worker.close()])
       if (!(await within(stopWithinMs, closed))) {

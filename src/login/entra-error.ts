@@ -60,6 +60,12 @@ const classesByCode = classesOf(
 /** Whether somebody has described what that number means. */
 export const isKnownCode = (code: number): boolean => classesByCode.has(code)
 
+/** Whether a refusal's reason, as {@link entraFailure} names it, is that somebody has not agreed to a permission. */
+export function isAboutConsent(reason: string): boolean {
+  const [, code] = /^AADSTS(\d+)$/.exec(reason) ?? []
+  return (code === undefined ? classesByError.get(reason) : classesByCode.get(Number(code))) === 'consent'
+}
+
 /** Those that MSAL acts on as well. */
 const classesBySuberror = classesOf(
   [
