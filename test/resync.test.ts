@@ -1,10 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import { listRuns } from '../db/sync-runs.ts'
 import { cancelResync, findResync } from '../db/resyncs.ts'
+import type { SyncUserResult } from '../src/queue/backend.ts'
 import { createEnqueue } from '../src/queue/enqueue.ts'
 import { advanceResync, approveHeldResync, beginResync } from '../src/resync.ts'
 import { createLog } from '../src/log.ts'
 import { startResyncRunner } from '../workers/resync.ts'
+import { createSyncUserProcessor } from '../workers/sync-user.ts'
 import { givenWorld } from './support/people.ts'
 import { endOf, fastResync, resyncAll } from './support/resyncs.ts'
 import { availableBackends, type World } from './support/world.ts'
@@ -82,6 +84,42 @@ describe.each(availableBackends())('with the queue in %s', (backend) => {
     expect(simulator.throttle.statistics().answers).toBe(before)
     expect(await db.$client`select from sync_runs where resync_id = ${resync.id}`).toHaveLength(0)
     expect(await findResync(db, resync.id)).toMatchObject({ state: 'cancelled', done: 0 })
+  })
+
+  test('whoever signs in while a job of a cancelled resync is about to begin has a run all the same', async () => {
+    const world = await open({ backend })
+    const { db, source, context } = world
+    const workers = await world.startWorkers(fastResync)
+    const [person] = await known(1)
+    await workers.stop()
+    const { resync } = await beginResync(db, source, { mode: 'full', cause: 'manual' })
+    const enqueue = createEnqueue(context.producer)
+    await advanceResync({ db, enqueueBatches, enqueue }, source, resync.id)
+    await cancelResync(db, resync.id)
+    const queue = context.backend.openQueue('sync')
+    const process = createSyncUserProcessor({ ...context, queue }, createLog('silent'))
+    const taken: unknown[] = []
+    const worker = context.backend.openWorker(
+      'sync',
+      async (job, ...rest) => {
+        // As a sign-in does that has found it waiting.
+        if (taken.push(job.id) === 1)
+          await (
+            await queue.getJob(job.id ?? '')
+          )?.updateData({
+            ...job.data,
+            cause: 'login',
+            resyncId: undefined,
+          })
+        return await process(job, ...rest)
+      },
+      { concurrency: 1 },
+    )
+    const end = await new Promise<SyncUserResult>((resolve) =>
+      worker.on('completed', (_job, result) => resolve(result)),
+    )
+    expect(end).toMatchObject({ outcome: 'unchanged' })
+    expect((await listRuns(db, await userIdOf(world, person!), 1))[0]).toMatchObject({ cause: 'login' })
   })
 })
 

@@ -71,17 +71,25 @@ export async function toJobError(
   const error = toSyncError(thrown)
   const decision = decisions[error.code]
   const isForGood = decision === 'fail' && error.code !== 'throttled_too_long'
-  if (!isForGood && (await isTakenOver(job))) {
-    // It isn't a resync any more, so it neither waits for a resync's turn nor for a resync's next attempt.
-    await job.moveToDelayed(Date.now() + 1, token)
-    return new DelayedError()
-  }
+  // It isn't a resync any more, so it neither waits for a resync's turn nor for a resync's next attempt.
+  const again = isForGood ? undefined : await againIfTakenOver(job, token)
+  if (again) return again
   if (decision === 'delay' && error instanceof Throttled) {
     await delayJob(job, token, error)
     return new DelayedError()
   }
   const message = `${error.code}: ${error.message}`
   return decision === 'fail' ? new UnrecoverableError(message) : new Error(message)
+}
+
+/** What to throw so that a resync's job which a sign-in has taken over begins anew, as the sign-in's; undefined for any other. */
+export async function againIfTakenOver(
+  job: DelayableJob,
+  token: string | undefined,
+): Promise<DelayedError | undefined> {
+  if (!(await isTakenOver(job))) return undefined
+  await job.moveToDelayed(Date.now() + 1, token)
+  return new DelayedError()
 }
 
 /** Whether a sign-in has made a resync's job its own. A queue that can't say so takes nothing else either. */

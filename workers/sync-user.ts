@@ -6,7 +6,7 @@ import type { SyncProcessor, SyncQueue, SyncUserResult } from '../src/queue/back
 import { parseSyncUserJob, type SyncUserJob } from '../src/queue/catalogue.ts'
 import { handReplayOver, type HandingQueue } from '../src/queue/replay.ts'
 import { syncUser, type SyncParts } from '../src/sync.ts'
-import { decisions, toJobError, waitOf, type DelayableJob } from './outcome.ts'
+import { againIfTakenOver, decisions, toJobError, waitOf, type DelayableJob } from './outcome.ts'
 
 /** Runs `sync-user` jobs: one log line a job at its end, an error once, at the attempt after which none follows. */
 export function createSyncUserProcessor(parts: SyncParts & { queue: HandingQueue }, log: Log): SyncProcessor {
@@ -32,6 +32,10 @@ export function createSyncUserProcessor(parts: SyncParts & { queue: HandingQueue
         waitedMs: wait ? Date.now() - wait.since : 0,
         isRetried: ({ code }) => decisions[code] === 'retry' && !isLastAttempt(job),
       })
+      // No run was made, and whoever signed in while it waited to begin is owed one.
+      const again =
+        outcome === 'cancelled' ? await againIfTakenOver(delayable(parts.queue, job), token) : undefined
+      if (again) throw again
       log.info(
         { ...facts(), runId: run.id, outcome, ...counts, deletions, ...reason(error) },
         'sync run ended',
