@@ -8,7 +8,8 @@ import { secureHeaders } from 'hono/secure-headers'
 import type { Logger } from 'pino'
 import type { Database } from '../db/client.ts'
 import { databaseAnswers } from '../db/reachable.ts'
-import { listResyncs, type StoredResync } from '../db/resyncs.ts'
+import { listLatestResyncs, listShownResyncs } from '../db/resync-lists.ts'
+import type { StoredResync } from '../db/resyncs.ts'
 import { endSessionsAt, endSessionsOfPerson } from '../db/sessions.ts'
 import { findWantedClaims } from '../db/token-states.ts'
 import { adminBoard, type BoardQueue } from './admin/board.ts'
@@ -136,10 +137,11 @@ export function createGateway(parts: GatewayParts): Hono {
   if (parts.adminPassword !== undefined) {
     const { adminPassword: password, queues } = parts
     const sourceStatus = async () => await readSourceStatus(db, { sources: configs, publicUrl })
-    const resyncs = async () => ({
-      latest: await listResyncs(db, 50),
+    const resyncs = {
+      list: async (limit: number, before?: string) => await listShownResyncs(db, limit, before),
+      latest: async () => await listLatestResyncs(db),
       secondsLeft: (resync: StoredResync) => secondsLeft(resync, Date.now()),
-    })
+    }
     app.route('/admin', adminBoard({ password, publicUrl, queues, sourceStatus, resyncs, log }))
   }
 

@@ -1,13 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { findPeople } from '../db/resync-people.ts'
-import {
-  cancelResync,
-  countDue,
-  findResync,
-  listResyncs,
-  type ResyncMode,
-  type StoredResync,
-} from '../db/resyncs.ts'
+import { cancelResync, countDue, findResync, type ResyncMode, type StoredResync } from '../db/resyncs.ts'
+import { listShownResyncs } from '../db/resync-lists.ts'
 import { findRunSince } from '../db/sync-runs.ts'
 import { databaseNow } from '../db/wave.ts'
 import { loadConfig, type Config } from './config.ts'
@@ -198,7 +192,7 @@ function tellEnd({
 }
 
 async function tellResyncs({ db }: Context, { json }: ResyncCommandOptions): Promise<void> {
-  const resyncs = await listResyncs(db, 20)
+  const resyncs = await listShownResyncs(db, 20)
   if (json) return print(JSON.stringify(resyncs))
   if (resyncs.length === 0) return print('There was none yet.')
   for (const resync of resyncs) {

@@ -119,6 +119,41 @@ test('an administrator sees how resyncs do, on a page and as metrics', slow, asy
 })
 
 test(
+  'hundreds of rounds of changes hide no resync of everybody, and the page goes back to the oldest',
+  slow,
+  async () => {
+    const world = await open({ backend: 'postgres', environment: { ADMIN_PASSWORD: 'a long password' } })
+    const url = await world.startGateway()
+    await world.db.$client`
+    insert into resyncs (source, mode, cause, state, started_at, ended_at, due, done)
+    select 'entra-id', 'full', 'schedule', 'done', now() - interval '9 hours', now() - interval '8 hours', 9, 9
+    union all
+    select 'entra-id', 'delta', 'schedule', 'done', moment, moment, told, told
+    from (select now() - back * interval '1 minute' as moment, back % 10 / 9 as told
+      from generate_series(1, 480) back) rounds`
+    const authorization = `Basic ${btoa('admin:a long password')}`
+    const get = async (path: string) => await fetch(`${url}${path}`, { headers: { authorization } })
+    const metrics = await (await get('/admin/metrics')).text()
+    expect(metrics).toContain(
+      'entra_group_sync_resync_people{source="entra-id",mode="full",outcome="done"} 9',
+    )
+    expect(metrics).toMatch(/resync_done_timestamp_seconds\{source="entra-id",mode="full"\} \d+/)
+    const seen: string[] = []
+    let next: string | undefined = '/admin/resyncs'
+    while (next !== undefined) {
+      const page = await (await get(next)).text()
+      for (const [, title] of page.matchAll(/<h2 id="[^"]+">(.+?)<\/h2>/g)) seen.push(title ?? '')
+      next = /href="(\/admin\/resyncs[?]before=[^"]+)"/.exec(page)?.[1]
+    }
+    // The latest, those that told of somebody, and the one of everybody.
+    expect(seen).toHaveLength(1 + 48 + 1)
+    expect(seen.at(-1)).toBe('entra-id: full, done')
+    expect((await get('/admin/resyncs?before=x')).status).toBe(404)
+    expect((await run(world, '--list')).printed.match(/ {2}delta {2}done/g)).toHaveLength(20)
+  },
+)
+
+test(
   'a worker takes over what the file of sources says now at SIGHUP, and goes on where that is wrong',
   slow,
   async () => {

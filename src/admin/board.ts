@@ -7,6 +7,8 @@ import { Hono } from 'hono'
 import { basicAuth } from 'hono/basic-auth'
 import { secureHeaders } from 'hono/secure-headers'
 import type { Logger } from 'pino'
+import { z } from 'zod'
+import type { LatestResync } from '../../db/resync-lists.ts'
 import type { StoredResync } from '../../db/resyncs.ts'
 import type { SourceStatus } from '../source-status.ts'
 import { sourceMetrics } from './metrics.ts'
@@ -23,11 +25,13 @@ export type AdminBoardParts = {
   publicUrl: string
   queues: readonly BoardQueue[]
   sourceStatus: () => Promise<readonly SourceStatus[]>
-  /** The latest first, and the seconds that one still takes. */
-  resyncs: () => Promise<{
-    latest: readonly StoredResync[]
+  resyncs: {
+    /** The latest first, from the one after an id on. */
+    list: (limit: number, before?: string) => Promise<readonly StoredResync[]>
+    /** The latest of each source and mode. */
+    latest: () => Promise<readonly LatestResync[]>
     secondsLeft: (resync: StoredResync) => number | undefined
-  }>
+  }
   log: Logger
 }
 
@@ -77,12 +81,14 @@ export function adminBoard(parts: AdminBoardParts): Hono {
   app.use(basicAuth({ username: 'admin', password, realm: 'entra-group-sync admin' }))
   app.get('/sources', async (c) => c.html(await sourcesPage(await sourceStatus())))
   app.get('/resyncs', async (c) => {
-    const { latest, secondsLeft } = await resyncs()
-    return c.html(await resyncsPage(latest, secondsLeft))
+    const before = c.req.query('before')
+    if (before !== undefined && !isUuid(before)) return c.notFound()
+    const [shown, more] = [20, 1]
+    const found = await resyncs.list(shown + more, before)
+    return c.html(await resyncsPage(found.slice(0, shown), resyncs.secondsLeft, found.length > shown))
   })
   app.get('/metrics', async (c) => {
-    const { latest } = await resyncs()
-    const { text, contentType } = await sourceMetrics(await sourceStatus(), latest)
+    const { text, contentType } = await sourceMetrics(await sourceStatus(), await resyncs.latest())
     return c.body(text, 200, { 'Content-Type': contentType })
   })
   app.use(secureHeaders({ contentSecurityPolicy: boardPolicy, strictTransportSecurity: false }))
@@ -90,6 +96,8 @@ export function adminBoard(parts: AdminBoardParts): Hono {
   app.route('/queues', server.registerPlugin())
   return app
 }
+
+const isUuid = (text: string) => z.uuid().safeParse(text).success
 
 function adapterFor(queue: BoardQueue): BullMQAdapter {
   if (!(queue instanceof Queue)) throw new TypeError(`${queue.name} is not a BullMQ queue`)

@@ -1,11 +1,11 @@
 import { Gauge, Registry } from 'prom-client'
-import type { StoredResync } from '../../db/resyncs.ts'
+import type { LatestResync } from '../../db/resync-lists.ts'
 import type { SourceStatus } from '../source-status.ts'
 
-/** The state of the sources and of their resyncs, the latest first, in Prometheus's text format; a registry of its own, so that importing registers nothing. */
+/** The state of the sources and of the latest resync of each and of each mode, in Prometheus's text format; a registry of its own, so that importing registers nothing. */
 export async function sourceMetrics(
   sources: readonly SourceStatus[],
-  resyncs: readonly StoredResync[],
+  resyncs: readonly LatestResync[],
 ): Promise<{ text: string; contentType: string }> {
   const registry = new Registry()
   const gauge = <Label extends string>(name: string, help: string, labelNames: readonly Label[]) =>
@@ -50,9 +50,9 @@ export async function sourceMetrics(
     'source',
     'mode',
   ])
-  for (const resync of resyncs.toReversed()) {
-    const { source, mode, state, due, done, changed, held, failed, denied, needsLogin, endedAt } = resync
-    if (state === 'done' && endedAt !== null) ended.set({ source, mode }, Date.parse(endedAt) / 1000)
+  for (const resync of resyncs) {
+    const { source, mode, state, due, done, changed, held, failed, denied, needsLogin, doneAt } = resync
+    if (doneAt !== null) ended.set({ source, mode }, Date.parse(doneAt) / 1000)
     running.set({ source, mode }, state === 'running' ? 1 : 0)
     const outcomes = { due, done, changed, held, failed, denied, needs_login: needsLogin }
     for (const [outcome, many] of Object.entries(outcomes)) counts.set({ source, mode, outcome }, many)

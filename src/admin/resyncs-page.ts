@@ -2,19 +2,22 @@ import { html } from 'hono/html'
 import type { StoredResync } from '../../db/resyncs.ts'
 import { page, type Html } from '../page.ts'
 
-/** The latest resyncs, with what came of them; `secondsLeft` tells how long one still takes. */
+/** Resyncs, the latest first, with what came of them; `secondsLeft` tells how long one still takes, `more` that there are older ones. */
 export function resyncsPage(
   resyncs: readonly StoredResync[],
   secondsLeft: (resync: StoredResync) => number | undefined,
+  more: boolean,
 ): Html {
+  const last = resyncs.at(-1)
   return page(
     'Resyncs',
     html`<h1>Resyncs</h1>
       ${
         resyncs.length === 0
-          ? html`<p>There was none yet.</p>`
+          ? html`<p>There is none.</p>`
           : resyncs.map((resync) => resyncSection(resync, secondsLeft(resync)))
-      }`,
+      }
+      ${more && last ? html`<p><a href="/admin/resyncs?before=${last.id}">Older ones</a></p>` : ''}`,
   )
 }
 
