@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { nodeProblem } from './node-version.ts'
+import { settingsFileReader } from './settings-file.ts'
 import { hearSignals, Stopped } from './stopping.ts'
 
 const stopping = hearSignals()
@@ -29,19 +29,6 @@ function wholeNumber(min: number, max: number) {
   }
 }
 
-async function loadSettingsFile(file: string): Promise<void> {
-  if (!existsSync(file)) return
-  try {
-    process.loadEnvFile(file)
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
-    const { ConfigInvalid } = await import('./errors.ts')
-    throw new ConfigInvalid([
-      { setting: '.env', message: `can't be read (${code}): it must be a file of NAME=value lines` },
-    ])
-  }
-}
-
 async function fail(error: unknown): Promise<void> {
   const { describeFailure } = await import('./command-failure.ts')
   const { readEnvironment } = await import('./config.ts')
@@ -49,6 +36,8 @@ async function fail(error: unknown): Promise<void> {
   process.stderr.write(`${describeFailure(error, detailed)}\n`)
   process.exitCode = 1
 }
+
+const readSettings = settingsFileReader(path.resolve('.env'))
 
 const program = new Command('entra-group-sync')
   .description("Keeps an application's Postgres in step with the Entra ID groups of the people who sign in.")
@@ -75,7 +64,7 @@ program
 program
   .command('worker')
   .description('takes jobs from the queue')
-  .action(async () => await (await commands()).runWorker(stopping))
+  .action(async () => await (await import('./worker-command.ts')).runWorker(stopping, readSettings))
 program
   .command('migrate')
   .description('brings the tables of the database, and of a queue in Postgres, to this version')
@@ -164,7 +153,7 @@ program
   .action(async (options) => await (await commands()).runSimulate(options, stopping))
 
 try {
-  await loadSettingsFile(path.resolve('.env'))
+  await readSettings()
   await program.parseAsync()
 } catch (error) {
   if (error instanceof Stopped) process.exitCode = error.exitCode

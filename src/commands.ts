@@ -4,7 +4,6 @@ import { closeDatabase, cutDatabase, openDatabase } from '../db/client.ts'
 import { migrateDatabase } from '../db/migrate.ts'
 import { countSealedOtherwise } from '../db/sealed-tokens.ts'
 import { findResync } from '../db/resyncs.ts'
-import { startWorkers } from '../workers/main.ts'
 import { approveHeldRun } from './approve.ts'
 import { loadConfig, readEnvironment } from './config.ts'
 import { openContext, requireTables } from './context.ts'
@@ -36,32 +35,6 @@ export async function runGateway(signal: AbortSignal): Promise<void> {
     const gateway = await serveGateway(context)
     await untilStopped(signal)
     await gateway.close()
-  } finally {
-    await context.close()
-  }
-}
-
-/** `worker`: until it is told to stop. */
-export async function runWorker(signal: AbortSignal): Promise<void> {
-  const config = loadConfig()
-  const log = createLog(config.logLevel)
-  const context = await openContext(config, log, { signal })
-  try {
-    const starting = startWorkers(context, {
-      concurrency: config.syncConcurrency,
-      notifications: { publicUrl: config.publicUrl },
-    })
-    const workers = await unlessAborted(signal, starting)
-    const reload = () => {
-      // What is wrong now must not end what has been running well.
-      Promise.resolve()
-        .then(() => workers.reload(loadConfig().sources))
-        .catch((error: unknown) => log.error({ err: error }, 'settings not reloaded'))
-    }
-    process.on('SIGHUP', reload)
-    await untilStopped(signal)
-    process.off('SIGHUP', reload)
-    await workers.stop()
   } finally {
     await context.close()
   }

@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, expect, test, vi } from 'vitest'
 import { findResync, listResyncs } from '../db/resyncs.ts'
 import { beginResync } from '../src/resync.ts'
 import { givenWorld } from './support/people.ts'
@@ -200,6 +200,43 @@ test(
     expect(await every()).toEqual([12])
     worker.child.kill('SIGTERM')
     expect(await worker.ended).toBe(0)
+    await rm(folder, { recursive: true })
+  },
+)
+
+test(
+  'a worker takes over what its settings file says now, also at a SIGHUP while it waits for its queue',
+  slow,
+  async () => {
+    const world = await open({ backend: 'postgres' })
+    const folder = await mkdtemp(join(tmpdir(), 'entra-group-sync-settings-'))
+    const own = { ...world.environment, RESYNC_TIME_ZONE: 'Europe/Berlin', LOG_LEVEL: 'info' }
+    const say = async (...lines: string[]) =>
+      await writeFile(join(folder, '.env'), [...lines, 'RESYNC_TIME_ZONE=Asia/Tokyo'].join('\n'))
+    const queueless = runCommand(['worker'], { ...own, QUEUE_URL: 'redis://127.0.0.1:1' }, folder)
+    running.push(queueless)
+    await queueless.line(/ECONNREFUSED/)
+    queueless.child.kill('SIGHUP')
+    await say('RESYNC_SCHEDULE=every 6h')
+    const worker = runCommand(['worker'], own, folder)
+    running.push(worker)
+    await worker.line(/worker started/)
+    const queue = world.context.backend.openResyncQueue()
+    const repeats = async () =>
+      (await queue.getJobSchedulers()).map(({ every, pattern, tz }) => pattern ?? `${every} ${tz ?? ''}`)
+    expect(await repeats()).toEqual(['21600000 '])
+    for (const [lines, repeat] of [
+      [['RESYNC_SCHEDULE=every 12h'], '43200000 '],
+      [[], '0 3 * * *'],
+    ] as const) {
+      await say(...lines)
+      worker.child.kill('SIGHUP')
+      await vi.waitFor(async () => expect(await repeats()).toEqual([repeat]), 20_000)
+    }
+    // What the process was started with comes first.
+    expect((await queue.getJobSchedulers())[0]?.tz).toBe('Europe/Berlin')
+    for (const each of [queueless, worker]) each.child.kill('SIGTERM')
+    expect(await Promise.all([queueless.ended, worker.ended])).toEqual([143, 0])
     await rm(folder, { recursive: true })
   },
 )
