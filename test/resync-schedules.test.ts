@@ -51,6 +51,19 @@ describe.each(availableBackends())('with the queue in %s', (backend) => {
     expect(await schedulesOf(world)).toEqual([])
   })
 
+  test('a schedule that the queue has lost is made anew, and one that another worker has changed is left alone', async () => {
+    const world = await open({ backend })
+    await world.startWorkers({ resync: { ...fastResync.resync, schedulesMs: 50 } })
+    const queue = world.context.backend.openResyncQueue()
+    await queue.removeJobScheduler('full entra-id')
+    const kept = async () => (await schedulesOf(world)).map(({ pattern }) => pattern)
+    await vi.waitFor(async () => expect(await kept()).toEqual(['0 3 * * *']), 20_000)
+    await upsertSchedules(world.db, queue, sourcesOf(['entra-id', { schedule: '0 4 * * *' }]))
+    await upsertSchedules(world.db, queue, world.context.sources, { onlyMissing: true })
+    await upsertSchedules(world.db, queue, new Map(), { onlyMissing: true })
+    expect(await kept()).toEqual(['0 4 * * *'])
+  })
+
   test('what a schedule asks for begins once, whatever number of workers and of jobs there is', async () => {
     const world = await open({ backend })
     const workers = await world.startWorkers(fastResync)

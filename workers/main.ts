@@ -7,8 +7,7 @@ import type { SyncParts } from '../src/sync.ts'
 import type { BatchSource } from '../src/sync-batch.ts'
 import { within } from '../src/within.ts'
 import type { NotificationsOptions } from './notifications.ts'
-import type { ResyncRunnerOptions } from './resync.ts'
-import { startResyncs } from './resyncs.ts'
+import { startResyncs, type ResyncsOptions } from './resyncs.ts'
 import { startRelay, type RelayOptions } from './relay.ts'
 import { createSyncUserProcessor } from './sync-user.ts'
 
@@ -16,7 +15,7 @@ export type WorkersOptions = {
   /** Sync jobs at once. */
   concurrency: number
   relay?: RelayOptions
-  resync?: ResyncRunnerOptions
+  resync?: ResyncsOptions
   notifications?: NotificationsOptions
   /** Milliseconds that running jobs get to end when stopping; default 20,000. Requests still open then are aborted and their jobs retried. */
   stopWithinMs?: number

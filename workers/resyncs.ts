@@ -5,7 +5,7 @@ import type { ResyncSource } from '../src/resync.ts'
 import type { BatchParts, BatchSource } from '../src/sync-batch.ts'
 import { startNotifications, type NotificationsOptions } from './notifications.ts'
 import { startResyncRunner, type ResyncRunnerOptions } from './resync.ts'
-import { createResyncProcessor, upsertSchedules } from './schedules.ts'
+import { createResyncProcessor, keepSchedules, upsertSchedules } from './schedules.ts'
 import { createSyncBatchProcessor } from './sync-batch.ts'
 
 export type ResyncsParts = BatchParts & {
@@ -24,6 +24,11 @@ export type Resyncs = {
   stop: () => Promise<void>
 }
 
+export type ResyncsOptions = ResyncRunnerOptions & {
+  /** Milliseconds between two looks for schedules that the queue has lost; default 600,000. */
+  schedulesMs?: number
+}
+
 /** A batch holds a slot for as long as a few single runs do. */
 const peoplePerSlot = 5
 
@@ -35,7 +40,7 @@ export async function startResyncs(
     lockMs,
     notifications: noted,
     ...options
-  }: ResyncRunnerOptions & { concurrency: number; lockMs: number; notifications: NotificationsOptions },
+  }: ResyncsOptions & { concurrency: number; lockMs: number; notifications: NotificationsOptions },
 ): Promise<Resyncs> {
   const { db, backend, producer, enqueue, log } = parts
   let sources: ReadonlyMap<string, ResyncSource> = new Map(
@@ -43,6 +48,7 @@ export async function startResyncs(
   )
   const schedules = backend.openResyncQueue()
   await upsertSchedules(db, schedules, sources)
+  const kept = keepSchedules({ db, queue: schedules, log }, () => sources, options.schedulesMs ?? 600_000)
   const starting = { db, sources: () => sources, batchSources: parts.sources }
   const starter = backend.openResyncWorker(createResyncProcessor(starting, log))
   starter.on('error', (error) => log.warn({ err: error }, 'queue connection of the schedules'))
@@ -79,7 +85,7 @@ export async function startResyncs(
     },
     cancelJobs: (reason) => batches.cancelAllJobs(reason),
     stop: async () => {
-      await Promise.all([notifications.stop(), runner.stop(), starter.close(), batches.close()])
+      await Promise.all([kept.stop(), notifications.stop(), runner.stop(), starter.close(), batches.close()])
     },
   }
 }

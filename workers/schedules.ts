@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { ResyncProcessor, ResyncQueue } from '../src/queue/backend.ts'
 import { describeStart, parseStartResyncJob } from '../src/queue/catalogue.ts'
 import type { Database } from '../db/client.ts'
@@ -28,29 +29,61 @@ function repeatsOf({ schedule, delta }: ResyncSource['resync']): [mode: ResyncMo
   return repeats
 }
 
+type ScheduleQueue = Pick<ResyncQueue, 'upsertJobScheduler' | 'getJobSchedulers' | 'removeJobScheduler'>
+
 /**
  * Makes the queue's schedules those of the configuration: changed where it was changed, and gone where the source is, or its
  * schedule is off. What is as it should be is left alone, as making it anew would meet its own next job. Any number of
- * workers may do so at once.
+ * workers may do so at once. `onlyMissing` leaves alone what differs, too: another worker may know better.
  */
 export async function upsertSchedules(
   db: Database,
-  queue: Pick<ResyncQueue, 'upsertJobScheduler' | 'getJobSchedulers' | 'removeJobScheduler'>,
+  queue: ScheduleQueue,
   sources: ReadonlyMap<string, ResyncSource>,
+  { onlyMissing = false } = {},
 ): Promise<void> {
   const wanted = [...sources.values()].flatMap(({ slug, resync }) =>
     repeatsOf(resync).map(([mode, repeat]) => ({ id: `${mode} ${slug}`, slug, mode, repeat })),
   )
   await withScheduleLock(db, async () => {
     const known = await queue.getJobSchedulers()
-    for (const { key } of known) if (!wanted.some(({ id }) => id === key)) await queue.removeJobScheduler(key)
+    for (const { key } of known)
+      if (!onlyMissing && !wanted.some(({ id }) => id === key)) await queue.removeJobScheduler(key)
     for (const { id, slug, mode, repeat } of wanted) {
       const found = known.find(({ key }) => key === id)
-      if (found && isSame(found, repeat)) continue
+      if (found && (onlyMissing || isSame(found, repeat))) continue
       if (found) await queue.removeJobScheduler(id)
       await queue.upsertJobScheduler(id, repeat, describeStart({ source: slug, mode }))
     }
   })
+}
+
+/**
+ * Has schedules made anew that the queue has lost, as a Redis does that begins without its data: nobody would ask for a
+ * resync any more until a worker is started.
+ */
+export function keepSchedules(
+  { db, queue, log }: { db: Database; queue: ScheduleQueue; log: Log },
+  sources: ResyncSources,
+  intervalMs: number,
+): { stop: () => Promise<void> } {
+  const stopping = new AbortController()
+  const loop = async () => {
+    for (;;) {
+      await delay(intervalMs, undefined, { signal: stopping.signal }).catch(() => undefined)
+      if (stopping.signal.aborted) return
+      await upsertSchedules(db, queue, sources(), { onlyMissing: true }).catch((error: unknown) =>
+        log.warn({ err: error }, 'schedules not looked after, will try again'),
+      )
+    }
+  }
+  const running = loop()
+  return {
+    stop: async () => {
+      stopping.abort()
+      await running
+    },
+  }
 }
 
 /** The queue may tell numbers as texts. */
