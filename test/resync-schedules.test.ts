@@ -1,9 +1,12 @@
 import { afterEach, describe, expect, test, vi } from 'vitest'
+import { closeDatabase, openDatabase } from '../db/client.ts'
 import { listResyncs } from '../db/resyncs.ts'
 import { loadConfig } from '../src/config.ts'
+import { createLog } from '../src/log.ts'
+import { describeStart } from '../src/queue/catalogue.ts'
 import { advanceResync, beginResync, secondsLeft } from '../src/resync.ts'
 import { resyncOf } from '../src/resync-settings.ts'
-import { upsertSchedules } from '../workers/schedules.ts'
+import { createResyncProcessor, upsertSchedules } from '../workers/schedules.ts'
 import { givenWorld } from './support/people.ts'
 import { fastResync } from './support/resyncs.ts'
 import { availableBackends, type World } from './support/world.ts'
@@ -77,6 +80,25 @@ describe.each(availableBackends())('with the queue in %s', (backend) => {
     expect(resyncs).toMatchObject([{ cause: 'schedule', state: 'running', due: 0 }])
     await other.stop()
   })
+})
+
+test('a nightly resync is asked for until a database is back that was away for an hour, and its failure shows codes only', async () => {
+  const world = await open({ backend: 'postgres' })
+  const { attempts, backoff } = describeStart({ source: 'entra-id', mode: 'full' }).opts
+  const longest = Array.from({ length: attempts - 1 }, (_, retry) => backoff.delay * 2 ** retry)
+  expect(longest.reduce((sum, ms) => sum + ms) / 2).toBeGreaterThan(3_600_000)
+  const away = openDatabase('postgres://nobody:secret-word@127.0.0.1:1/none')
+  const processor = createResyncProcessor(
+    { db: away, sources: () => world.context.sources, batchSources: world.context.sources },
+    createLog('silent'),
+  )
+  const worker = world.context.backend.openResyncWorker(processor)
+  const failed = new Promise<Error>((resolve) => worker.on('failed', (_job, error) => resolve(error)))
+  await world.context.backend.openResyncQueue().add('start-resync', { source: 'entra-id', mode: 'full' })
+  expect((await failed).message).toBe(
+    'database_failed: the database refused or was not reached (ECONNREFUSED)',
+  )
+  await closeDatabase(away)
 })
 
 test.for([

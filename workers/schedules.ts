@@ -6,7 +6,8 @@ import { withScheduleLock } from '../db/schedule-lock.ts'
 import type { Log } from '../src/log.ts'
 import { noteResyncError, type ResyncMode } from '../db/resyncs.ts'
 import { readHints } from '../src/delta.ts'
-import { toSyncError } from '../src/errors.ts'
+import { databaseFailure } from '../src/database-failure.ts'
+import type { SyncError } from '../src/errors.ts'
 import { beginResync, type ResyncSource } from '../src/resync.ts'
 import type { BatchSource } from '../src/sync-batch.ts'
 
@@ -110,8 +111,12 @@ export function createResyncProcessor(
       log.warn({ source: slug }, 'a schedule of a source that this worker does not know')
       return 'unknown'
     }
+    const begin = async () =>
+      await beginResync(db, source, { mode, cause }).catch((thrown: unknown) => {
+        throw jobErrorOf(databaseFailure(thrown))
+      })
     if (mode === 'full') {
-      const { resync, joined } = await beginResync(db, source, { mode, cause })
+      const { resync, joined } = await begin()
       log.info({ resync: resync.id, source: slug, mode, due: resync.due, joined }, 'resync begins')
       return resync.id
     }
@@ -119,7 +124,7 @@ export function createResyncProcessor(
     const tenantId = reader?.singleTenant
     // Nothing is begun that nobody would end.
     if (!reader || tenantId === undefined) return 'no tenant'
-    const { resync } = await beginResync(db, source, { mode, cause })
+    const { resync } = await begin()
     const about = { resyncId: resync.id, tenantId, signal }
     await takeChanges({ db, source: { ...reader, resync: source.resync }, log }, about)
     return resync.id
@@ -137,13 +142,16 @@ async function takeChanges(
     await noteResyncError(db, about.resyncId, undefined)
     log.info({ ...facts, kind, ...counts }, 'changes read')
   } catch (thrown) {
-    const { code, message } = toSyncError(thrown)
-    await noteResyncError(db, about.resyncId, code)
+    const error = databaseFailure(thrown)
+    const { code, message } = error
     log.warn({ ...facts, errorCode: code, error: message }, 'changes not read')
-    // BullMQ keeps message and stack in clear, and not the cause.
-    throw new Error(`${code}: ${message}`, { cause: thrown })
+    await noteResyncError(db, about.resyncId, code).catch(() => undefined)
+    throw jobErrorOf(error)
   }
 }
+
+/** BullMQ keeps message and stack in clear, and not the cause. */
+const jobErrorOf = (error: SyncError) => new Error(`${error.code}: ${error.message}`, { cause: error })
 
 export type ResyncStarter = {
   db: Database

@@ -119,13 +119,16 @@ export function parseSyncBatchJob(data: unknown): SyncBatchJob {
 /** Schedules are kept here, apart from people's jobs: it is they, not the jobs, that outlive a worker. */
 export const resyncQueueName = 'resync'
 
+/** Within two hours and a quarter; that of everybody comes once a day, and must outlive an outage of the database. */
+const attemptsToStart = { full: 13, delta: 5 } as const
+
 /** The job as BullMQ takes it, from a schedule or at once. */
 export function describeStart(payload: StartResyncJob) {
   return {
     name: 'start-resync',
     data: payload,
     opts: {
-      attempts: 5,
+      attempts: attemptsToStart[payload.mode],
       backoff: { type: 'exponential', delay: 2000, jitter: 1 },
       removeOnComplete: { age: day },
       removeOnFail: { age: 14 * day },
