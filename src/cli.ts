@@ -95,10 +95,15 @@ program
     '--user <person>',
     'only this person, by object id or user principal name, and wait for the outcome',
   )
-  .option('--dry-run', 'say how many it would be and how long it would take, and begin nothing')
+  .addOption(
+    new Option(
+      '--dry-run',
+      'say how many it would be and how long it would take, and begin nothing',
+    ).conflicts(['user', 'wait', 'cancel', 'list']),
+  )
   .option('--wait', 'show progress until it has ended; exit code 1 unless it is done')
-  .option('--cancel <id>', 'end one that goes on')
-  .option('--list', 'show the latest, with what became of them')
+  .addOption(new Option('--cancel <id>', 'end one that goes on').conflicts(['user', 'wait', 'list']))
+  .addOption(new Option('--list', 'show the latest, with what became of them').conflicts(['user', 'wait']))
   .option('--json', 'with --list: print them as JSON')
   .action(async (options) => await (await import('./resync-command.ts')).runResync(options, stopping))
 program

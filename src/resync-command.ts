@@ -7,6 +7,7 @@ import { databaseNow } from '../db/wave.ts'
 import { loadConfig, type Config } from './config.ts'
 import { openContext, type Context } from './context.ts'
 import { ConfigInvalid, SyncError } from './errors.ts'
+import { maxUsersAsked, unitsOfBatch } from './graph/batch-memberships.ts'
 import { unitsOfRead } from './graph/throttle.ts'
 import { createLog } from './log.ts'
 import { createResyncProgress } from './progress.ts'
@@ -41,12 +42,21 @@ export async function runResync(options: ResyncCommandOptions, signal: AbortSign
 }
 
 async function perform(context: Context, options: ResyncCommandOptions, signal: AbortSignal): Promise<void> {
+  if (options.json && !options.list)
+    throw new ConfigInvalid([{ setting: '--json', message: 'goes with --list' }])
   if (options.list) return await tellResyncs(context, options)
   if (options.cancel !== undefined) return await cancel(context, options.cancel)
   const source = chosenSource(context.config, options.source)
   if (options.mode === 'delta' && !source.resync.delta)
     throw new ConfigInvalid([
       { setting: '--mode', message: `delta needs RESYNC_READ=app, RESYNC_DELTA and a single tenant` },
+    ])
+  if (options.mode === 'delta' && (options.user !== undefined || options.dryRun))
+    throw new ConfigInvalid([
+      {
+        setting: '--mode',
+        message: 'must be full here: whom a change concerns is not known before it is asked',
+      },
     ])
   if (options.user !== undefined) return await syncOne(context, source, options.user, signal)
   if (options.dryRun) return await tellDue(context, source)
@@ -103,10 +113,10 @@ async function cancel({ db }: Context, id: string): Promise<void> {
 
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
-/** One person, whatever the state of the resync: an ordinary job, waited for. */
+/** One person, whatever the state of the resync: an ordinary job with the person's own tokens, waited for. */
 async function syncOne(
   { db, producer }: Context,
-  { slug }: SourceConfig,
+  { slug, resync }: SourceConfig,
   who: string,
   signal: AbortSignal,
 ): Promise<void> {
@@ -118,11 +128,15 @@ async function syncOne(
   const { userId, tenantId } = person
   if (!(await createEnqueue(producer)([{ userId, tenantId, source: slug, cause: 'manual' }])))
     throw new SyncError('queue_unavailable', 'the queue took no job: nothing was begun')
+  const warn = warningOfNoWorker()
   for (;;) {
     const run = await findRunSince(db, userId, since)
+    if (!run) warn()
     if (run && !run.retried) {
       print(`Run ${run.id}: ${run.outcome}, ${run.added} added, ${run.removed} removed, ${run.held} held.`)
       if (run.errorCode !== null) print(`  ${run.errorCode}`)
+      if (run.outcome === 'needs_login' && resync.read === 'app')
+        print("  It reads with the person's own tokens. A resync of everybody reads with those of the app.")
       if (run.outcome !== 'applied' && run.outcome !== 'unchanged') process.exitCode = 1
       return
     }
@@ -133,13 +147,29 @@ async function syncOne(
 /** Milliseconds between two looks. */
 const lookEvery = 500
 
-async function tellDue({ db }: Context, { slug, unitsPer10s }: SourceConfig): Promise<void> {
+async function tellDue({ db }: Context, { slug, unitsPer10s, resync }: SourceConfig): Promise<void> {
   const { due, needsLogin } = await countDue(db, slug)
-  const minutes = Math.ceil(((due - needsLogin) * unitsOfRead) / (unitsPer10s / 10) / 60)
-  print(`${due} people of ${slug} would be taken, of whom ${needsLogin} have to sign in first.`)
+  // The app needs nobody to sign in, and reads many at once.
+  const isOfApp = resync.read === 'app'
+  const units = isOfApp
+    ? (due / maxUsersAsked) * unitsOfBatch(maxUsersAsked)
+    : (due - needsLogin) * unitsOfRead
+  const minutes = Math.ceil(units / (unitsPer10s / 10) / 60)
+  const first = isOfApp ? '' : `, of whom ${needsLogin} have to sign in first`
+  print(`${due} people of ${slug} would be taken${first}.`)
   print(
     `At ${unitsPer10s} resource units in ten seconds it takes about ${minutes} minutes, if nobody signs in meanwhile.`,
   )
+}
+
+/** Says once that nothing happens, some time after it was made. */
+function warningOfNoWorker(): () => void {
+  let isDueAt = Date.now() + 15_000
+  return () => {
+    if (Date.now() < isDueAt) return
+    isDueAt = Number.POSITIVE_INFINITY
+    process.stderr.write('No worker has taken it up yet: is one running?\n')
+  }
 }
 
 /** Until it has ended. Ctrl-C ends the waiting only. */
@@ -149,18 +179,14 @@ async function follow(
   signal: AbortSignal,
 ): Promise<StoredResync> {
   const progress = createResyncProgress(due)
-  let warned = false
-  const began = Date.now()
+  const warn = warningOfNoWorker()
   try {
     for (;;) {
       const resync = await findResync(db, id)
       if (!resync) throw new SyncError('internal', 'the resync is gone')
       progress.update(resync.done, secondsLeft(resync, Date.now()))
       if (resync.state !== 'running') return resync
-      if (!warned && resync.tendedAt === null && Date.now() - began > 15_000) {
-        warned = true
-        process.stderr.write('No worker has taken it up yet: is one running?\n')
-      }
+      if (resync.tendedAt === null) warn()
       await delay(lookEvery, undefined, { signal })
     }
   } finally {

@@ -59,6 +59,33 @@ test('brings everybody up to date and waits for it, with what it came to', slow,
   expect(listed).toMatchObject({ state: 'done', done: 2 })
 })
 
+test(
+  'where the app reads, nobody has to sign in first, and options that make no sense together are told',
+  slow,
+  async () => {
+    const world = await open({ backend: 'postgres' })
+    const workers = await world.startWorkers(fastResync)
+    await login(personIn(1))
+    await workers.stop()
+    await world.db.$client`update delegated_tokens set state = 'needs_login', reason = 'AADSTS50173'`
+    const app = { RESYNC_READ: 'app', ENTRA_AUTHORITY_HOST: 'https://login.example' }
+    const ofApp = { ...world, environment: { ...world.environment, ...app } }
+    expect(await run(ofApp, '--dry-run')).toMatchObject({
+      code: 0,
+      printed: expect.stringMatching(/^1 people of entra-id would be taken\.\n.*about 1 minutes/),
+    })
+    for (const [told, ...args] of [
+      [/^--mode: must be full here/, '--mode', 'delta', '--dry-run'],
+      [/^--mode: must be full here/, '--mode', 'delta', '--user', 'ada@contoso.example'],
+      [/^--json: goes with --list/, '--json'],
+      [/'--dry-run' cannot be used with option '--wait'/, '--dry-run', '--wait'],
+      [/cannot be used with option '--list'/, '--cancel', 'x', '--list'],
+    ] as const)
+      expect(await run(ofApp, ...args)).toMatchObject({ code: 1, printed: expect.stringMatching(told) })
+    expect(await listResyncs(world.db, 9)).toEqual([])
+  },
+)
+
 test('one person is brought up to date by name, and an unknown one is told', slow, async () => {
   const world = await open({ backend: 'postgres' })
   await world.startWorkers(fastResync)
