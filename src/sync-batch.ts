@@ -6,7 +6,7 @@ import { findBatchSubjects, type SyncSubject } from '../db/sync-subjects.ts'
 import { databaseFailure } from './database-failure.ts'
 import { AccessDenied, GraphUnavailable, SyncError, Throttled, TokenRejected } from './errors.ts'
 import { readMembershipsOf, unitsOfBatch, type UserRead } from './graph/batch-memberships.ts'
-import type { AppTokens } from './login/app-tokens.ts'
+import type { AppToken, AppTokens } from './login/app-tokens.ts'
 import type { SyncBatchJob } from './queue/catalogue.ts'
 import { noGuard } from './reconcile/guard.ts'
 import { reconcile } from './reconcile/reconcile.ts'
@@ -77,11 +77,12 @@ async function readAll(
     throw new SyncError('wrong_tenant', 'the people are of another tenant than the source takes')
   const budget = source.budgetOf(tenantId)
   const units = unitsOfBatch(subjects.length)
-  const readWith = async (accessToken: string, beganAt: string) => {
+  const readWith = async ({ accessToken, roles }: AppToken, beganAt: string) => {
     const graph = source.openGraph(accessToken, 'low', attempt.signal)
     try {
       const users = subjects.map(({ objectId }) => objectId)
-      return await readMembershipsOf(graph, { users, read: source.groupRead, beganAt })
+      const reads = await readMembershipsOf(graph, { users, read: source.groupRead, beganAt })
+      return new Map([...reads].map(([user, read]) => [user, withReach(read, roles)]))
     } finally {
       const usage = graph.usage()
       spent.requests += usage.requests
@@ -89,17 +90,25 @@ async function readAll(
       await budget.settle('low', usage, units).catch(() => undefined)
     }
   }
-  const { accessToken } = await source.appTokens.tokenFor(tenantId)
+  const token = await source.appTokens.tokenFor(tenantId)
   const beganAt = await budget.takeTurn({ priority: 'low', slot: attempt.slot, units })
   try {
-    return await readWith(accessToken, beganAt).catch(async (error: unknown) => {
+    return await readWith(token, beganAt).catch(async (error: unknown) => {
       if (!(error instanceof TokenRejected)) throw error
-      const other = await source.appTokens.tokenFor(tenantId, { refused: accessToken })
-      return await readWith(other.accessToken, beganAt)
+      const other = await source.appTokens.tokenFor(tenantId, { refused: token.accessToken })
+      return await readWith(other, beganAt)
     })
   } catch (error) {
     throw error instanceof Throttled && !error.slot ? await budget.pause('low', error) : error
   }
+}
+
+/** What the token let be seen: hidden groups by its roles, as far as it tells them, and names by what Graph told. */
+function withReach(read: UserRead, roles: readonly string[]): UserRead {
+  if (read.kind !== 'snapshot') return read
+  const { snapshot } = read
+  const groupsRead = snapshot.memberships.every(({ securityEnabled }) => securityEnabled !== null)
+  return { ...read, snapshot: { ...snapshot, groupsRead, hidden: roles.includes('Member.Read.Hidden') } }
 }
 
 async function settleOne(
@@ -123,11 +132,8 @@ async function settleOne(
     if (read.kind === 'failed') throw read.error
     const isGone = read.kind === 'gone'
     const snapshot: Snapshot = isGone
-      ? { beganAt: subject.now, memberships: [], requestId: undefined }
-      : {
-          ...read.snapshot,
-          groupsRead: read.snapshot.memberships.every((each) => each.securityEnabled !== null),
-        }
+      ? { beganAt: subject.now, memberships: [], requestId: undefined, hidden: true }
+      : read.snapshot
     const rules = isGone ? { ...source.rules, guard: noGuard } : source.rules
     const { outcome } = await reconcile(
       db,

@@ -85,3 +85,28 @@ test('one of the people whose answer is a refusal keeps nobody else from being r
   expect(await resyncAll(db, source)).toMatchObject({ state: 'done', done: 4, changed: 3, failed: 1 })
   for (const person of others) expect(await storedGroups(person)).toContain(group)
 })
+
+test('an app that lost the permission for hidden groups removes nothing, and who is gone leaves those too', async () => {
+  const world = await open('postgres')
+  const { db, simulator, source } = world
+  const usual = ['User.Read.All', 'GroupMember.Read.All']
+  simulator.appRoles(defaultClientId, [...usual, 'Member.Read.Hidden'])
+  await world.startWorkers(fastResync)
+  const [person, leaver] = await known(world, 2, 2)
+  const { tenant } = simulator
+  const board = tenant.addGroup({
+    displayName: 'Board',
+    kind: 'microsoft365',
+    visibility: 'HiddenMembership',
+  }).id
+  for (const each of [person!, leaver!]) tenant.addMember(board, each)
+  expect(await resyncAll(db, source)).toMatchObject({ state: 'done', changed: 2 })
+  expect(await storedGroups(person!)).toHaveLength(3)
+  simulator.appRoles(defaultClientId, usual)
+  // A token that is refused is had anew.
+  simulator.faults.next({ on: { path: /\$batch$/ }, status: 401 })
+  tenant.deleteUser(leaver!)
+  expect(await resyncAll(db, source)).toMatchObject({ state: 'done', held: 1, changed: 1 })
+  expect(await storedGroups(person!)).toHaveLength(3)
+  expect(await storedGroups(leaver!)).toEqual([])
+})
