@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { maxUsersAsked, readMembershipsOf, type UserRead } from '../src/graph/batch-memberships.ts'
 import { createGraphClient } from '../src/graph/client.ts'
-import { defaultApp, startSimulator, type Simulator, type User } from '../src/simulator/index.ts'
+import { defaultApp, faultsOf, startSimulator, type Simulator, type User } from '../src/simulator/index.ts'
 import { appToken } from './support/entra-requests.ts'
 
 const beganAt = '2026-01-01T00:00:00.000000Z'
@@ -138,13 +138,19 @@ test('a new person whom the index of groups does not know yet is not gone', asyn
   expect(await read([newcomer.id])).toMatchObject([{ kind: 'snapshot' }])
 })
 
-test('a person deleted just now, whom the index still knows, is gone once it knows better', async () => {
+test('of a person deleted just now, whom the index still knows, nothing is known until it knows better', async () => {
   const leaver = simulator.tenant.addUser({ displayName: 'Leaver' })
   simulator.lag.hold()
   simulator.tenant.deleteUser(leaver.id)
-  expect(await read([leaver.id])).toMatchObject([{ kind: 'snapshot', enabled: undefined }])
+  expect(await read([leaver.id])).toMatchObject([failed('graph_unavailable')])
   simulator.lag.catchUp()
   expect(await read([leaver.id])).toEqual([{ kind: 'gone' }])
+})
+
+test('an empty list of groups proves nothing about whom Graph does not list', async () => {
+  simulator.faults.next({ on: { path: /\/users$/ }, rewrite: () => ({ value: [] }) })
+  simulator.faults.next({ ...faultsOf.membersMissing(), on: { path: /transitiveMemberOf/ } })
+  expect(await read([ada.id])).toMatchObject([failed('graph_unavailable')])
 })
 
 test('without the permission to read people their groups are read, and nobody is taken to be gone', async () => {

@@ -48,7 +48,8 @@ export type UserRead =
  * directoryobject-getbyids, user-list). Where a list fails its people are read without their labels.
  *
  * A list is also the second witness of who is gone: groups come from an index that lags behind and may not know yet who is
- * new (Graph docs: aad-advanced-queries), and lists without the advanced parameters don't.
+ * new (Graph docs: aad-advanced-queries), and lists without the advanced parameters don't. Where the two contradict each other
+ * nothing is known.
  *
  * Once Graph has asked for a pause no more pages are asked for: who has more is throttled as well.
  * @throws {SyncError} for what concerns them all: see {@link GraphClient.request}, and `unexpected_response` for no batch.
@@ -176,7 +177,12 @@ function caught(error: unknown): SyncError {
 function readOf(end: Walked | 'gone' | SyncError, who: Who, beganAt: string): UserRead {
   if (end === 'gone') return { kind: 'gone' }
   if (end instanceof SyncError) return { kind: 'failed', error: end }
-  const person = who === 'unlisted' || who instanceof SyncError ? undefined : who
+  if (who === 'unlisted') {
+    const { requestId } = end
+    const error = new GraphUnavailable("Graph lists the person's groups and not the person", { requestId })
+    return { kind: 'failed', error }
+  }
+  const person = who instanceof SyncError ? undefined : who
   return {
     kind: 'snapshot',
     snapshot: { beganAt, person: person?.profile, ...end },
