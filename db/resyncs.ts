@@ -215,12 +215,17 @@ export async function cancelResync(db: Database, id: string): Promise<boolean> {
   })
 }
 
-/** Lets a resync remove what its guard holds, from now on; `undefined` where there is none of that id. */
+/**
+ * Lets a resync remove what its guard holds, from now on; `undefined` where there is none of that id, or it has ended and holds
+ * nothing.
+ */
 export async function approveResync(db: Database, id: string): Promise<StoredResync | undefined> {
   const [row] = await db.$client<StoredResync[]>`
     update resyncs set approved_at = coalesce(approved_at, clock_timestamp()),
       state = case when state = 'held' then 'done' else state end
-    where id = ${id} returning ${columns(db.$client)}`
+    where id = ${id} and (state in ('running', 'held') or approved_at is not null
+      or exists (select from sync_runs where resync_id = ${id} and held_by = 'resync' and approved_at is null))
+    returning ${columns(db.$client)}`
   return row
 }
 

@@ -72,7 +72,11 @@ async function perform(context: Context, options: ResyncCommandOptions, signal: 
   if (mode === 'delta') await askForChanges(context, source.slug)
   if (!options.wait)
     return print(`To watch it: entra-group-sync resync --list. To end it: resync --cancel ${id}`)
-  const ended = await follow(context, resync, signal)
+  const ended = await follow(context, resync, signal).catch((error: unknown) => {
+    if (signal.aborted)
+      process.stderr.write(`The resync goes on. To end it: entra-group-sync resync --cancel ${id}\n`)
+    throw error
+  })
   tellEnd(ended)
   if (ended.state !== 'done') process.exitCode = 1
 }

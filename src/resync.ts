@@ -106,7 +106,7 @@ const page = 500
 /**
  * Agrees to what the guard of a whole resync holds, for the runs it has made and those it still makes, and has those people
  * read again. Resolves with how many.
- * @throws {SyncError} `run_not_held` where there is no such resync; `queue_unavailable` where the queue doesn't take the jobs:
+ * @throws {SyncError} `run_not_held` where there is no such resync, or it holds nothing; `queue_unavailable` where the queue doesn't take the jobs:
  * the agreement is stored, and the next run of each person carries it out.
  */
 export async function approveHeldResync(
@@ -114,7 +114,7 @@ export async function approveHeldResync(
   resyncId: string,
 ): Promise<number> {
   if (!(await approveResync(db, resyncId)))
-    throw new SyncError('run_not_held', `there is neither a run nor a resync ${resyncId}`)
+    throw new SyncError('run_not_held', `resync ${resyncId} holds nothing, or there is none`)
   let approved = 0
   for (;;) {
     const held = await approveRunsOf(db, resyncId, page)
