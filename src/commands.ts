@@ -257,11 +257,15 @@ function tell(wave: Wave, { simulator }: Started, { json, exit }: StartCommandOp
   for (const message of new Set(signInErrors)) print(`  sign-in failed: ${message}`)
 }
 
-function tellAddresses({ config, context, secrets }: Started, say: (line: string) => void): void {
+function tellAddresses(
+  { config, context, secrets, settingsFile }: Started,
+  say: (line: string) => void,
+): void {
   say(`Sign in:  ${config.publicUrl}/`)
   say(`Queues:   ${config.publicUrl}/admin/queues  (user admin, ${passwordHint({ config, secrets })})`)
   say(`Database: psql '${config.databaseUrl}'`)
   if (context.backend.kind === 'redis') say(`Queue:    ${new URL(config.queueUrl).host}`)
+  say(`Settings: ${settingsFile}  (for other commands meanwhile: node --env-file)`)
   say('Ctrl-C stops everything; what was synced is kept.')
 }
 

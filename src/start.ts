@@ -4,6 +4,7 @@ import { startWorkers } from '../workers/main.ts'
 import { givenSettings, loadConfig, settingProblems, type Config, type Environment } from './config.ts'
 import { openContext, type Context } from './context.ts'
 import { startUpFailure } from './database-failure.ts'
+import { keepSettings } from './embedded/kept-settings.ts'
 import { keepSecrets, type KeptSecrets } from './embedded/keys.ts'
 import { freePort } from './embedded/ports.ts'
 import { startEmbeddedPostgres } from './embedded/postgres.ts'
@@ -33,6 +34,8 @@ export type Started = {
   /** Undefined where a real tenant is configured. */
   simulator: Simulator | undefined
   secrets: KeptSecrets
+  /** What was brought along, for other commands while this goes on. */
+  settingsFile: string
   /** Stops everything, last started first. */
   stop: () => Promise<void>
 }
@@ -113,7 +116,9 @@ export async function start(options: StartOptions): Promise<Started> {
     say(
       `Gateway at ${config.publicUrl}, queue in ${context.backend.kind === 'redis' ? 'Redis' : 'PostgreSQL'}`,
     )
-    return { config, context, simulator, secrets, stop }
+    const kept = keepSettings(home, broughtAlong(filled, environment))
+    closers.push(kept.remove)
+    return { config, context, simulator, secrets, settingsFile: kept.file, stop }
   } catch (error) {
     await stop()
     throw startUpFailure(error)
@@ -175,6 +180,11 @@ function defaults(secrets: KeptSecrets): Record<string, string> {
     ADMIN_PASSWORD: secrets.adminPassword,
     LOG_LEVEL: 'warn',
   }
+}
+
+/** What the environment has stays there; and a port is one gateway's. */
+function broughtAlong(filled: Record<string, string | undefined>, environment: Environment) {
+  return Object.fromEntries(Object.entries(filled).filter(([name]) => !environment[name] && name !== 'PORT'))
 }
 
 function nonEmpty(environment: Environment): Record<string, string | undefined> {
