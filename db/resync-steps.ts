@@ -112,12 +112,15 @@ async function settle(sql: ISql, id: string): Promise<void> {
     from counted c where r.id = ${id} and c.done > 0`
 }
 
-/** As many as the window has room for and as are due by now, after the last one taken. */
+/**
+ * As many as the window has room for and as are due by now, after the last one taken. Once all are taken that were due at its
+ * start nobody else is likely to be, and there is no reason to wait for the end of the spread.
+ */
 async function take(sql: ISql, id: string, step: ResyncStep): Promise<void> {
   const { window, needsToken, absent } = step
   const [room] = await sql<{ room: number; isNull: boolean }[]>`
     select least(${window} - (select count(*) from resync_users where resync_id = ${id}),
-        case when clock_timestamp() >= begins_at + spread_seconds * interval '1 second' then ${window}
+        case when taken >= due or clock_timestamp() >= begins_at + spread_seconds * interval '1 second' then ${window}
           else ceil(due * extract(epoch from clock_timestamp() - begins_at) / spread_seconds) - taken
         end)::int as room,
       cursor_synced_at is null as "isNull"

@@ -133,7 +133,8 @@ function intervalOf(text: string): number | undefined {
 const isInterval = (text: string) => (intervalOf(text) ?? 0) >= 300
 
 function isCron(text: string): boolean {
-  if (text.trim().split(/\s+/).length !== 5) return false
+  // An H is any number, drawn anew each time.
+  if (text.trim().split(/\s+/).length !== 5 || /(^|[\s,])H/i.test(text)) return false
   try {
     CronExpressionParser.parse(text)
     return true

@@ -68,7 +68,8 @@ describe.each(availableBackends())('with the queue in %s', (backend) => {
   })
 
   test('what a schedule asks for begins once, whatever number of workers and of jobs there is', async () => {
-    const world = await open({ backend })
+    // So that it doesn't come to its first step.
+    const world = await open({ backend, environment: { RESYNC_SPREAD_MINUTES: '1440' } })
     const workers = await world.startWorkers(fastResync)
     await login(personIn(1))
     const [, other] = [workers, await world.startWorkers(fastResync)]
@@ -153,6 +154,26 @@ test('a scheduled one spreads those who are due, begins up to a tenth later, and
   expect(taken.slice(0, 3)).not.toContainEqual(expect.objectContaining({ userId: fresh!['id'] }))
 })
 
+test('a scheduled one ends as soon as everybody who was due is done, and at once where nobody was', async () => {
+  const world = await open({ backend: 'postgres' })
+  const { db, source } = world
+  const workers = await world.startWorkers()
+  await login(personIn(1))
+  await workers.stop()
+  const parts = { db, enqueueBatches, enqueue: async () => true }
+  const spread = { ...source, resync: resyncOf({ spreadMinutes: 60, maxAgeHours: 20 }) }
+  const begin = async () =>
+    (await beginResync(db, spread, { mode: 'full', cause: 'schedule' }, () => 0)).resync
+  const none = await begin()
+  expect(await advanceResync(parts, spread, none.id)).toMatchObject({ due: 0, state: 'done' })
+  await db.$client`update users set last_synced_at = now() - interval '2 days'`
+  const one = await begin()
+  await db.$client`update resyncs set begins_at = begins_at - interval '10 minutes' where id = ${one.id}`
+  expect(await advanceResync(parts, spread, one.id)).toMatchObject({ due: 1, taken: 1, state: 'running' })
+  await db.$client`delete from resync_users`
+  expect(await advanceResync(parts, spread, one.id)).toMatchObject({ taken: 1, state: 'done' })
+})
+
 test('a worker takes over other schedules without being started anew', async () => {
   const world = await open({ backend: 'postgres' })
   const workers = await world.startWorkers(fastResync)
@@ -167,6 +188,7 @@ test.for([
   ['RESYNC_SCHEDULE', 'every 1m', /at least 5m/],
   ['RESYNC_SCHEDULE', '0 3 * *', /five fields of cron/],
   ['RESYNC_SCHEDULE', '0 3 * * 9', /five fields of cron/],
+  ['RESYNC_SCHEDULE', 'H 3 * * *', /five fields of cron/],
   ['RESYNC_TIME_ZONE', 'Berlin', /IANA name/],
   ['ABSENT_POLICY', 'delete', /keep, freeze or remove/],
   ['RESYNC_DELTA', 'every 5m', /goes with RESYNC_READ=app only/],
