@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import { createEnqueue } from '../src/queue/enqueue.ts'
+import { approveHeldResync } from '../src/resync.ts'
 import { defaultClientId } from '../src/simulator/index.ts'
 import { givenAppWorld } from './support/app-world.ts'
 import { fastResync, resyncAll } from './support/resyncs.ts'
@@ -109,4 +111,18 @@ test('an app that lost the permission for hidden groups removes nothing, and who
   expect(await resyncAll(db, source)).toMatchObject({ state: 'done', held: 1, changed: 1 })
   expect(await storedGroups(person!)).toHaveLength(3)
   expect(await storedGroups(leaver!)).toEqual([])
+})
+
+test('an approval is carried out by the next resync of the app where people have no tokens of their own', async () => {
+  const world = await open('postgres', { GUARD_RESYNC_MIN_REMOVALS: '2', GUARD_RESYNC_MAX_SHARE: '10' })
+  const { db, simulator, source, context } = world
+  await world.startWorkers(fastResync)
+  const people = await known(world, 3)
+  for (const person of people) simulator.tenant.removeMember(remoteGroups(person)[0]!, person)
+  const held = await resyncAll(db, source)
+  expect(held).toMatchObject({ state: 'held', held: 2, changed: 1 })
+  const enqueue = createEnqueue(context.producer)
+  expect(await approveHeldResync({ db, enqueue }, held.id)).toBe(2)
+  expect(await resyncAll(db, source)).toMatchObject({ state: 'done', held: 0, changed: 2 })
+  for (const person of people) expect(await storedGroups(person)).toEqual([])
 })
