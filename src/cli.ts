@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 import path from 'node:path'
 import { nodeProblem } from './node-version.ts'
-import { settingsFileReader } from './settings-file.ts'
 import { hearSignals, Stopped } from './stopping.ts'
 
 const stopping = hearSignals()
@@ -13,6 +12,7 @@ if (problem !== undefined) {
 
 // Only now: what is loaded from here on may not even load on an older Node.
 const { Command, InvalidArgumentError, Option } = await import('commander')
+const { settingsFileReader } = await import('./settings-file.ts')
 
 /** Loaded when a command runs, so that --help needn't wait for everything. */
 const commands = async () => await import('./commands.ts')
