@@ -154,7 +154,7 @@ async function take(sql: ISql, id: string, step: ResyncStep): Promise<void> {
   await take(sql, id, step)
 }
 
-export type TakenUser = { userId: string; tenantId: string }
+export type TakenUser = { userId: string; tenantId: string; takenAt: string }
 
 /** Who was taken and has no job, as far as one knows: none was made, or it was made so many seconds ago. */
 export async function listToEnqueue(
@@ -163,20 +163,21 @@ export async function listToEnqueue(
   { againAfterSeconds, limit }: { againAfterSeconds: number; limit: number },
 ): Promise<TakenUser[]> {
   return await db.$client<TakenUser[]>`
-    select w.user_id as "userId", u.tenant_id as "tenantId"
+    select w.user_id as "userId", u.tenant_id as "tenantId", to_json(w.taken_at) #>> '{}' as "takenAt"
     from resync_users w join users u on u.id = w.user_id
     where w.resync_id = ${resyncId} and (w.enqueued_at is null
       or w.enqueued_at < clock_timestamp() - ${againAfterSeconds} * interval '1 second')
     order by w.taken_at, w.user_id limit ${limit}`
 }
 
+/** They have jobs; not who was taken anew since they were listed, for whom theirs may have begun too early. */
 export async function markTakenEnqueued(
   db: Database,
   resyncId: string,
-  userIds: readonly string[],
+  people: readonly TakenUser[],
 ): Promise<void> {
   await db.$client`
-    update resync_users set enqueued_at = clock_timestamp()
-    where resync_id = ${resyncId} and user_id in (
-      select value::uuid from json_array_elements_text(${JSON.stringify(userIds)}::text::json))`
+    update resync_users w set enqueued_at = clock_timestamp()
+    from json_to_recordset(${JSON.stringify(people)}::text::json) as l("userId" uuid, "takenAt" timestamptz)
+    where w.resync_id = ${resyncId} and w.user_id = l."userId" and w.taken_at = l."takenAt"`
 }

@@ -4,6 +4,7 @@ import { endHints, hintUsers } from '../db/hints.ts'
 import { cancelResync, failForsakenResyncs, findResync, listResyncs } from '../db/resyncs.ts'
 import { registerSource } from '../db/sources.ts'
 import { readHints } from '../src/delta.ts'
+import { createBatchEnqueue } from '../src/queue/enqueue.ts'
 import { advanceResync, beginResync } from '../src/resync.ts'
 import { givenAppWorld } from './support/app-world.ts'
 import { endOf, fastResync } from './support/resyncs.ts'
@@ -91,6 +92,42 @@ test('who is told of again is read again, whatever has been read since', async (
     due: 1,
     done: 0,
   })
+})
+
+test('who is told of while a job reads them, or while it is enqueued, has another job', async () => {
+  const { world, workers, ids } = await given(2)
+  const { db, source, context } = world
+  await workers.stop()
+  const id = await beginDelta(world)
+  const hint = async () => await hintUsers(db, aboutOf(world, id), ids)
+  const enqueue = createBatchEnqueue(context.backend)
+  const jobs = async () =>
+    await context.backend.openBatchQueue().getJobCountByTypes('active', 'waiting', 'delayed')
+  const step = async (enqueueBatches = enqueue) =>
+    await advanceResync({ db, ...nobody, enqueueBatches }, source, id)
+  const begun = Promise.withResolvers<void>()
+  const over = Promise.withResolvers<Record<string, number>>()
+  context.backend.openBatchWorker(
+    async () => {
+      begun.resolve()
+      return await over.promise
+    },
+    { concurrency: 1 },
+  )
+  await hint()
+  await step()
+  await begun.promise
+  await hint()
+  await step()
+  expect(await jobs()).toBe(2)
+  await step()
+  expect(await jobs()).toBe(2)
+  await hint()
+  await step(async (told) => (await hint()) === 0 && (await enqueue(told)))
+  expect(await jobs()).toBe(3)
+  await step()
+  expect(await jobs()).toBe(4)
+  over.resolve({})
 })
 
 test('a resync that waits for what has changed does not end before, though the round before has ended', async () => {
