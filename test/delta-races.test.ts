@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { findDeltaLinks } from '../db/delta-links.ts'
 import { endHints, hintUsers } from '../db/hints.ts'
-import { cancelResync, failForsakenResyncs, findResync, listResyncs } from '../db/resyncs.ts'
+import { cancelResync, listResyncs } from '../db/resyncs.ts'
 import { registerSource } from '../db/sources.ts'
 import { readHints } from '../src/delta.ts'
 import { createBatchEnqueue } from '../src/queue/enqueue.ts'
@@ -212,19 +212,4 @@ test('links go with the tenant they are of, and one that is late is not stored',
   expect(await read(world, late)).toMatchObject({ kind: 'baseline' })
   expect(await linksOf(world)).toEqual({ links: [], expired: false })
   expect(source.slug).toBe(slug)
-})
-
-test('where no worker looks after what has changed, everybody is read by the next that does', async () => {
-  const { world, workers, ids } = await given(1)
-  const { db } = world
-  await workers.stop()
-  const id = await beginDelta(world)
-  await hintUsers(db, aboutOf(world, id), ids)
-  await endHints(db, { ...aboutOf(world, id), ...free }, (await linksOf(world)).links)
-  await db.$client`update resyncs set begins_at = now() - interval '1 hour', tended_at = now() - interval '1 hour'`
-  expect(await failForsakenResyncs(db, ['other'], 600)).toEqual([id])
-  expect(await findResync(db, id)).toMatchObject({ state: 'failed' })
-  expect(await db.$client`select from resync_users`).toHaveLength(0)
-  await world.startWorkers(fastResync)
-  expect(await round(world)).toMatchObject({ kind: 'expired' })
 })
