@@ -107,6 +107,9 @@ export async function setDisabled(db: Database, userId: string, disabled: boolea
           -- A sign-in that was under way when the person was disabled.
           delete from sessions where user_id = ${userId} and exists (
             select from users where id = ${userId} and disabled_by = 'local')
+        ), read_again as (
+          -- What changed meanwhile, which the next round makes up for.
+          update delta_hints set due_at = clock_timestamp() where user_id = ${userId}
         )
         update users set enabled = not refused.is, disabled_by = case when refused.is then 'entra' end
         from refused where id = ${userId} and disabled_by = 'local'`

@@ -1,4 +1,5 @@
 import type { Database } from './client.ts'
+import { settledAfterSeconds } from './hints.ts'
 
 /** What a notification must know to be believed. */
 export type KnownSubscription = { subscriptionId: string; tenantId: string; clientStateHash: string }
@@ -46,6 +47,18 @@ export async function noteChanges(
 }
 
 /**
+ * There is something to ask about: a change was told of, or those whom one concerned are to be read once more, where no
+ * schedule may do so. Neither is asked about too often.
+ */
+export function isToAsk({ $client: sql }: Database, askEvery: number) {
+  const notSince = (seconds: number) =>
+    sql`(asked_at is null or asked_at < clock_timestamp() - ${seconds} * interval '1 second')`
+  return sql`(changed_at is not null and ${notSince(askEvery)}
+    or ${notSince(Math.max(askEvery, settledAfterSeconds))} and exists (
+      select from delta_hints h where h.source = subscriptions.source and h.due_at <= clock_timestamp()))`
+}
+
+/**
  * Sets out to ask about a change that was told of; undefined where another worker has, or it is too early again. Whoever dies
  * before {@link settleChange} leaves it to the next.
  */
@@ -56,8 +69,7 @@ export async function takeChange(
 ): Promise<{ askedAt: string } | undefined> {
   const [row] = await db.$client<{ askedAt: string }[]>`
     update subscriptions set asked_at = clock_timestamp()
-    where source = ${source} and changed_at is not null
-      and (asked_at is null or asked_at < clock_timestamp() - ${askEvery} * interval '1 second')
+    where source = ${source} and ${isToAsk(db, askEvery)}
     returning to_json(asked_at) #>> '{}' as "askedAt"`
   return row
 }

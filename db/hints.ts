@@ -4,12 +4,18 @@ import type { DeltaLink } from './delta-links.ts'
 
 const list = (values: readonly string[]) => JSON.stringify(values)
 
+/**
+ * Seconds after which Graph's index surely knows of what was told. Less than a schedule's usual interval, so that whoever was
+ * told of is read once more with the next round.
+ */
+export const settledAfterSeconds = 240
+
 export type HintedResync = { resyncId: string; tenantId: string; source: string }
 
 /**
  * Whom a delta resync is about: those of these people whom the source knows. Resolves with how many are new to it. Who was
- * taken already is taken anew, since a read that has begun by now may not show what is told now. A resync that has ended
- * takes nobody.
+ * taken already is taken anew, since a read that has begun by now may not show what is told now. They stay hinted at until
+ * they are read late enough, which who is disabled here isn't before that ends. A resync that has ended takes nobody.
  */
 export async function hintUsers(
   db: Database,
@@ -18,10 +24,10 @@ export async function hintUsers(
 ): Promise<number> {
   const { $client: sql } = db
   const people = sql`
-    select u.id from users u join delegated_tokens t on t.user_id = u.id and t.source = ${source}
-    where u.tenant_id = ${tenantId} and u.disabled_by is distinct from 'local'
-      and u.object_id in (select json_array_elements_text(${list(objectIds)}::text::json))`
-  return await takeAgain(sql, resyncId, people)
+    select u.id, u.disabled_by is distinct from 'local' as is_read
+    from users u join delegated_tokens t on t.user_id = u.id and t.source = ${source}
+    where u.tenant_id = ${tenantId} and u.object_id in (select json_array_elements_text(${list(objectIds)}::text::json))`
+  return await takeAgain(sql, { resyncId, source }, people)
 }
 
 /** The same for everybody who is stored in one of these groups. */
@@ -32,22 +38,33 @@ export async function hintMembers(
 ): Promise<number> {
   const { $client: sql } = db
   const people = sql`
-    select distinct u.id
+    select distinct u.id, u.disabled_by is distinct from 'local' as is_read
     from groups g join memberships m on m.group_id = g.id and m.origin = 'entra'
       join users u on u.id = m.user_id join delegated_tokens t on t.user_id = u.id and t.source = ${source}
     where g.tenant_id = ${tenantId} and g.object_id in (select json_array_elements_text(${list(groupIds)}::text::json))
-      and u.tenant_id = ${tenantId} and u.disabled_by is distinct from 'local'`
-  return await takeAgain(sql, resyncId, people)
+      and u.tenant_id = ${tenantId}`
+  return await takeAgain(sql, { resyncId, source }, people)
 }
 
-/** The lock keeps the resync from ending before those it has taken are stored. */
-async function takeAgain(sql: ISql, resyncId: string, people: PendingQuery<Row[]>): Promise<number> {
+/**
+ * The lock keeps the resync from ending before those it has taken are stored; the order keeps two rounds at once from waiting
+ * for each other.
+ */
+async function takeAgain(
+  sql: ISql,
+  { resyncId, source }: { resyncId: string; source: string },
+  people: PendingQuery<Row[]>,
+): Promise<number> {
   const [row] = await sql<{ many: number }[]>`
     with running as materialized (
-      select id from resyncs where id = ${resyncId} and state = 'running' for share
-    ), people as (${people}
+      select id, clock_timestamp() as now from resyncs where id = ${resyncId} and state = 'running' for share
+    ), people as materialized (${people} order by 1
+    ), told as (
+      insert into delta_hints (source, user_id, told_at, due_at)
+      select ${source}, people.id, now, now + ${settledAfterSeconds} * interval '1 second' from running cross join people
+      on conflict (source, user_id) do update set told_at = excluded.told_at, due_at = excluded.due_at
     ), taken as (
-      insert into resync_users (resync_id, user_id) select running.id, people.id from running cross join people
+      insert into resync_users (resync_id, user_id) select running.id, people.id from running cross join people where is_read
       on conflict (resync_id, user_id) do update set taken_at = clock_timestamp(), enqueued_at = null
       returning xmax = 0 as is_new
     )
@@ -56,25 +73,26 @@ async function takeAgain(sql: ISql, resyncId: string, people: PendingQuery<Row[]
 }
 
 /**
- * Whom the round before was about, and not the one before that, once more: Graph tells of a change at once, and answers from
- * an index that may not know of it for minutes. Rounds that are older than an hour don't count.
+ * Takes those once more of whom was told a while ago and who haven't been read late enough since, whatever became of the
+ * resync that took them: Graph tells of a change at once, and answers from an index that may not know of it for minutes. Who
+ * can't be read at all is taken in growing intervals.
  */
-export async function hintAgain(
-  db: Database,
-  { resyncId, source }: { resyncId: string; source: string },
-): Promise<number> {
+export async function hintAgain(db: Database, { resyncId, tenantId, source }: HintedResync): Promise<number> {
   const { count } = await db.$client`
-    with rounds as (
-      select id, row_number() over (order by started_at desc) as back from resyncs
-      where source = ${source} and mode = 'delta' and state = 'done' and id <> ${resyncId}
-        and ended_at > clock_timestamp() - interval '1 hour'
-      order by started_at desc limit 2
+    with running as materialized (
+      select id from resyncs where id = ${resyncId} and state = 'running' for share
+    ), due as (
+      update delta_hints set due_at = clock_timestamp() + greatest(
+        ${settledAfterSeconds} * interval '1 second', least((clock_timestamp() - told_at) / 2, interval '6 hours'))
+      where source = ${source} and due_at <= clock_timestamp() and exists (select from running)
+      returning user_id
     )
     insert into resync_users (resync_id, user_id)
-    select distinct ${resyncId}::uuid, r.user_id from sync_runs r join rounds on rounds.id = r.resync_id and rounds.back = 1
-    where not exists (
-      select from sync_runs b join rounds on rounds.id = b.resync_id and rounds.back = 2 where b.user_id = r.user_id)
-    on conflict (resync_id, user_id) do nothing`
+    select running.id, u.id from running cross join due join users u on u.id = due.user_id
+      join delegated_tokens t on t.user_id = u.id and t.source = ${source}
+    where u.tenant_id = ${tenantId} and u.disabled_by is distinct from 'local'
+    order by u.id
+    on conflict (resync_id, user_id) do update set taken_at = clock_timestamp(), enqueued_at = null`
   return count
 }
 
@@ -105,14 +123,15 @@ const maxLeftOver = 500
 /**
  * Everybody who is hinted at is known: the resync ends when they are done. With it the links of the next round are stored,
  * so that a worker that dies before reads the same round again. False, and nothing is stored, where the resync has ended
- * meanwhile: then the next round reads the same.
+ * meanwhile: then the next round reads the same. `anew`: they are new ones of a round that found the old ones forgotten, which
+ * others don't take back.
  */
 export async function endHints(
   db: Database,
-  about: HintedResync & { requests: number; resourceUnits: number },
+  about: HintedResync & { requests: number; resourceUnits: number; anew?: boolean },
   links: readonly DeltaLink[],
 ): Promise<boolean> {
-  const { resyncId, source, tenantId, requests, resourceUnits } = about
+  const { resyncId, source, tenantId, requests, resourceUnits, anew = false } = about
   return await db.$client.begin(async (sql) => {
     // Locked first, so that what is counted below is as the last step has left it.
     const running =
@@ -124,7 +143,8 @@ export async function endHints(
       select ${source}, resource, link, clock_timestamp()
       from json_to_recordset(${JSON.stringify(links)}::text::json) as l(resource text, link text)
       where not exists (select from sources where slug = ${source} and tenant_id <> ${tenantId})
-      on conflict (source, resource) do update set link = excluded.link, obtained_at = excluded.obtained_at`
+      on conflict (source, resource) do update set link = excluded.link, obtained_at = excluded.obtained_at
+      where ${anew} or delta_links.obtained_at > '-infinity'`
     await takeLeftOver(sql, about)
     await sql`
       with people as (select count(*)::int as many from resync_users where resync_id = ${resyncId})

@@ -1,5 +1,6 @@
 import type { ISql } from 'postgres'
 import type { Database } from './client.ts'
+import { settledAfterSeconds } from './hints.ts'
 import { columns, type StoredResync } from './resyncs.ts'
 
 export type ResyncStep = {
@@ -77,11 +78,12 @@ const givenUpHours = 6
 /**
  * Who was taken and has had a run since, whoever asked for it, is done. A run that found no turn for an hour is none, nor is
  * one that somebody else asked for and that came to nothing, since it may have used another token: the queue is asked again.
+ * Who was read late enough isn't hinted at any more; whoever could not be read where changes are forgotten is.
  */
 async function settle(sql: ISql, id: string): Promise<void> {
   await sql`
     with found as materialized (
-      select distinct on (w.user_id) w.user_id, r.outcome,
+      select distinct on (w.user_id) w.user_id, r.outcome, r.started_at,
         bool_or(r.added + r.removed > 0) over (partition by w.user_id) as changed, r.resync_id = ${id} as own,
         r.requests, r.resource_units
       from resync_users w join sync_runs r on r.user_id = w.user_id and r.started_at >= w.taken_at
@@ -89,13 +91,22 @@ async function settle(sql: ISql, id: string): Promise<void> {
         and (r.resync_id = ${id} or r.outcome not in ('failed', 'denied', 'needs_login'))
       order by w.user_id, r.started_at desc
     ), ended as materialized (
-      select * from found
+      select user_id, outcome, changed, own, requests, resource_units from found
       union all
       select user_id, 'failed', false, false, 0, 0 from resync_users
       where resync_id = ${id} and taken_at < clock_timestamp() - ${givenUpHours} * interval '1 hour'
         and user_id not in (select user_id from found)
     ), gone as (
       delete from resync_users w using ended e where w.resync_id = ${id} and w.user_id = e.user_id
+    ), late_enough as (
+      delete from delta_hints h using found f, resyncs r
+      where r.id = ${id} and h.source = r.source and h.user_id = f.user_id and f.outcome not in ('failed', 'denied', 'needs_login')
+        and f.started_at >= h.told_at + ${settledAfterSeconds} * interval '1 second'
+    ), forgotten as (
+      insert into delta_hints (source, user_id, told_at, due_at)
+      select r.source, e.user_id, clock_timestamp(), clock_timestamp() from ended e, resyncs r
+      where r.id = ${id} and r.cause = 'expired' and e.outcome in ('failed', 'denied', 'needs_login')
+      on conflict (source, user_id) do nothing
     ), counted as (
       select count(*)::int as done, (count(*) filter (where changed))::int as changed,
         (count(*) filter (where outcome = 'held'))::int as held,
@@ -161,7 +172,7 @@ async function take(sql: ISql, id: string, step: ResyncStep): Promise<void> {
   await take(sql, id, step)
 }
 
-export type TakenUser = { userId: string; tenantId: string }
+export type TakenUser = { userId: string; tenantId: string; takenAt: string }
 
 /** Who was taken and has no job, as far as one knows: none was made, or it was made so many seconds ago. */
 export async function listToEnqueue(
@@ -170,20 +181,21 @@ export async function listToEnqueue(
   { againAfterSeconds, limit }: { againAfterSeconds: number; limit: number },
 ): Promise<TakenUser[]> {
   return await db.$client<TakenUser[]>`
-    select w.user_id as "userId", u.tenant_id as "tenantId"
+    select w.user_id as "userId", u.tenant_id as "tenantId", to_json(w.taken_at) #>> '{}' as "takenAt"
     from resync_users w join users u on u.id = w.user_id
     where w.resync_id = ${resyncId} and (w.enqueued_at is null
       or w.enqueued_at < clock_timestamp() - ${againAfterSeconds} * interval '1 second')
     order by w.taken_at, w.user_id limit ${limit}`
 }
 
+/** They have jobs; not who was taken anew since they were listed, for whom theirs may have begun too early. */
 export async function markTakenEnqueued(
   db: Database,
   resyncId: string,
-  userIds: readonly string[],
+  people: readonly TakenUser[],
 ): Promise<void> {
   await db.$client`
-    update resync_users set enqueued_at = clock_timestamp()
-    where resync_id = ${resyncId} and user_id in (
-      select value::uuid from json_array_elements_text(${JSON.stringify(userIds)}::text::json))`
+    update resync_users w set enqueued_at = clock_timestamp()
+    from json_to_recordset(${JSON.stringify(people)}::text::json) as l("userId" uuid, "takenAt" timestamptz)
+    where w.resync_id = ${resyncId} and w.user_id = l."userId" and w.taken_at = l."takenAt"`
 }

@@ -171,7 +171,7 @@ export async function listRunningResyncs(
 
 /**
  * Those that go on though no worker has looked after them for so long: their source is configured nowhere any more. Where one
- * was about changes, nobody knows them now, so that the next round of its source has everybody read.
+ * read everybody as changes were forgotten, the next round of its source has everybody read again.
  */
 export async function failForsakenResyncs(
   db: Database,
@@ -179,19 +179,27 @@ export async function failForsakenResyncs(
   forsakenSeconds: number,
 ): Promise<string[]> {
   return await db.$client.begin(async (sql) => {
-    const failed = await sql<{ id: string; source: string; mode: ResyncMode }[]>`
+    const failed = await sql<EndedEarly[]>`
       update resyncs set state = 'failed', error_code = 'source_unknown', ended_at = clock_timestamp()
       where state = 'running'
         and greatest(begins_at, tended_at) < clock_timestamp() - ${forsakenSeconds} * interval '1 second'
         and source not in (select json_array_elements_text(${JSON.stringify(sources)}::text::json))
-      returning id, source, mode`
-    for (const { id, source, mode } of failed) {
-      await sql`delete from resync_users where resync_id = ${id}`
-      if (mode === 'delta')
-        await sql`update delta_links set obtained_at = '-infinity' where source = ${source}`
-    }
+      returning id, source, cause`
+    for (const each of failed) await letGo(sql, each)
     return failed.map(({ id }) => id)
   })
+}
+
+type EndedEarly = { id: string; source: string; cause: string }
+
+/**
+ * Of whom changes were told stays hinted at, and is read by the next round. Where they were forgotten nobody but everybody is,
+ * so that the next round finds its links too old.
+ */
+async function letGo(sql: ISql, { id, source, cause }: EndedEarly): Promise<void> {
+  await sql`delete from resync_users where resync_id = ${id}`
+  if (cause === 'expired')
+    await sql`update delta_links set obtained_at = '-infinity' where source = ${source}`
 }
 
 /** Why it doesn't get on just now; undefined takes that back. */
@@ -204,14 +212,15 @@ export async function noteResyncError(
     update resyncs set error_code = ${errorCode ?? null}, tended_at = clock_timestamp() where id = ${id} and state = 'running'`
 }
 
-/** False where it doesn't go on. Jobs of it that have not begun end without a run. */
+/** False where it doesn't go on. Jobs of it that have not begun end without a run; changes that it was about are not lost. */
 export async function cancelResync(db: Database, id: string): Promise<boolean> {
   return await db.$client.begin(async (sql) => {
-    const { count } = await sql`
-      update resyncs set state = 'cancelled', ended_at = clock_timestamp() where id = ${id} and state = 'running'`
-    // A statement of its own, which sees whom a step has taken that the first one waited for.
-    if (count > 0) await sql`delete from resync_users where resync_id = ${id}`
-    return count > 0
+    const [cancelled] = await sql<EndedEarly[]>`
+      update resyncs set state = 'cancelled', ended_at = clock_timestamp() where id = ${id} and state = 'running'
+      returning id, source, cause`
+    // In statements of their own, which see whom a step has taken that the first one waited for.
+    if (cancelled) await letGo(sql, cancelled)
+    return cancelled !== undefined
   })
 }
 

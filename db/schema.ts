@@ -228,3 +228,24 @@ export const resyncUsers = pgTable(
     index('resync_users_by_user').on(table.userId),
   ],
 )
+
+/**
+ * Of whom a round of changes has told, until a read of them has begun so long afterwards that Graph's index knows of it:
+ * what is told is told once.
+ */
+export const deltaHints = pgTable(
+  'delta_hints',
+  {
+    source: text().notNull(),
+    userId: uuid('user_id')
+      .notNull()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    toldAt: at('told_at').notNull(),
+    /** From when on a round takes them once more. */
+    dueAt: at('due_at').notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.source, table.userId] }),
+    index('delta_hints_by_user').on(table.userId),
+  ],
+)

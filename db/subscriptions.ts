@@ -1,3 +1,4 @@
+import { isToAsk } from './change-notices.ts'
 import type { Database } from './client.ts'
 
 export type StoredSubscription = {
@@ -11,8 +12,8 @@ export type StoredSubscription = {
   /** False: the last attempt failed, and the time for another has not come. */
   mayTry: boolean
   errorCode: string | null
-  /** A change was told of, and somebody is to ask about it. */
-  changed: boolean
+  /** See {@link isToAsk}. */
+  isToAsk: boolean
 }
 
 /** Times of the life of a subscription, in seconds. */
@@ -38,7 +39,7 @@ export async function listSubscriptions(
         when reauthorize and (renewed_at is null or renewed_at < clock_timestamp() - ${apart} * interval '1 second')
           then 'reauthorize'
       end as due,
-      changed_at is not null and (asked_at is null or asked_at < clock_timestamp() - ${askEvery} * interval '1 second') as changed
+      ${isToAsk(db, askEvery)} as "isToAsk"
     from subscriptions order by source`
 }
 

@@ -27,7 +27,7 @@ const unitsOfQuiet = 2
 /**
  * One delta round of a tenant: whoever it says something about is taken by the resync, which reads them anew. What it
  * says is a hint and no more, since rounds are replayed, repeated and late; and as what it says may be read too early, they
- * are read once more with the next round. The links of the next round are stored with the last hint, so that whoever dies
+ * are read once more by a round some minutes later. The links of the next round are stored with the last hint, so that whoever dies
  * before reads this one again. Where changes can't be told any more, everybody is read.
  * @throws {SyncError} as the requests do; nothing is lost then.
  */
@@ -57,7 +57,7 @@ export async function readHints(
     // After the new links were given, since what changes before is told by nobody; and before they are stored, since
     // afterwards nobody knows that the old ones have expired.
     if (end.kind === 'expired') await beginResync(db, source, { mode: 'full', cause: 'expired' })
-    const spent = { requests: usage.requests, resourceUnits: usage.units }
+    const spent = { requests: usage.requests, resourceUnits: usage.units, anew: end.kind !== 'changes' }
     return (await endHints(db, { ...about, ...spent }, links)) ? end : { ...end, kind: 'ended' }
   } catch (error) {
     throw error instanceof Throttled && !error.slot ? await budget.pause('low', error) : error

@@ -71,30 +71,31 @@ export async function advanceResync(
   if (!stepped || stepped.ended) return stepped
   const people = await listToEnqueue(db, resyncId, { againAfterSeconds, limit: window })
   if (people.length === 0) return stepped
-  const jobs = people.map((person) => ({ ...person, source: slug, cause: 'resync' as const, resyncId }))
+  const of = { source: slug, resyncId }
   const taken = isOfApp
-    ? await enqueueBatches(batchesOf(people).map((batch) => ({ ...batch, source: slug, resyncId })))
-    : await enqueue(jobs)
-  if (taken)
-    await markTakenEnqueued(
-      db,
-      resyncId,
-      people.map(({ userId }) => userId),
-    )
+    ? await enqueueBatches(batchesOf(people).map((batch) => ({ ...batch, ...of })))
+    : await enqueue(
+        people.map(({ userId, tenantId }) => ({ userId, tenantId, ...of, cause: 'resync' as const })),
+      )
+  if (taken) await markTakenEnqueued(db, resyncId, people)
   return stepped
 }
 
-/** People of one tenant each, as many as one request reads. */
-function batchesOf(people: readonly TakenUser[]): { tenantId: string; userIds: string[] }[] {
-  const batches: { tenantId: string; userIds: string[] }[] = []
-  const open = new Map<string, string[]>()
-  for (const { tenantId, userId } of people) {
-    const userIds = open.get(tenantId)
-    if (userIds && userIds.length < maxUsersAsked) userIds.push(userId)
-    else {
-      const begun = [userId]
+type Batch = { tenantId: string; userIds: string[]; takenAt: string }
+
+/** People of one tenant each, as many as one request reads; they come in the order in which they were taken. */
+function batchesOf(people: readonly TakenUser[]): Batch[] {
+  const batches: Batch[] = []
+  const open = new Map<string, Batch>()
+  for (const { tenantId, userId, takenAt } of people) {
+    const batch = open.get(tenantId)
+    if (batch && batch.userIds.length < maxUsersAsked) {
+      batch.userIds.push(userId)
+      batch.takenAt = takenAt
+    } else {
+      const begun = { tenantId, userIds: [userId], takenAt }
       open.set(tenantId, begun)
-      batches.push({ tenantId, userIds: begun })
+      batches.push(begun)
     }
   }
   return batches

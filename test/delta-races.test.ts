@@ -1,9 +1,10 @@
 import { expect, test } from 'vitest'
 import { findDeltaLinks } from '../db/delta-links.ts'
 import { endHints, hintUsers } from '../db/hints.ts'
-import { cancelResync, failForsakenResyncs, findResync, listResyncs } from '../db/resyncs.ts'
+import { cancelResync, listResyncs } from '../db/resyncs.ts'
 import { registerSource } from '../db/sources.ts'
 import { readHints } from '../src/delta.ts'
+import { createBatchEnqueue } from '../src/queue/enqueue.ts'
 import { advanceResync, beginResync } from '../src/resync.ts'
 import { givenAppWorld } from './support/app-world.ts'
 import { endOf, fastResync } from './support/resyncs.ts'
@@ -93,6 +94,42 @@ test('who is told of again is read again, whatever has been read since', async (
   })
 })
 
+test('who is told of while a job reads them, or while it is enqueued, has another job', async () => {
+  const { world, workers, ids } = await given(2)
+  const { db, source, context } = world
+  await workers.stop()
+  const id = await beginDelta(world)
+  const hint = async () => await hintUsers(db, aboutOf(world, id), ids)
+  const enqueue = createBatchEnqueue(context.backend)
+  const jobs = async () =>
+    await context.backend.openBatchQueue().getJobCountByTypes('active', 'waiting', 'delayed')
+  const step = async (enqueueBatches = enqueue) =>
+    await advanceResync({ db, ...nobody, enqueueBatches }, source, id)
+  const begun = Promise.withResolvers<void>()
+  const over = Promise.withResolvers<Record<string, number>>()
+  context.backend.openBatchWorker(
+    async () => {
+      begun.resolve()
+      return await over.promise
+    },
+    { concurrency: 1 },
+  )
+  await hint()
+  await step()
+  await begun.promise
+  await hint()
+  await step()
+  expect(await jobs()).toBe(2)
+  await step()
+  expect(await jobs()).toBe(2)
+  await hint()
+  await step(async (told) => (await hint()) === 0 && (await enqueue(told)))
+  expect(await jobs()).toBe(3)
+  await step()
+  expect(await jobs()).toBe(4)
+  over.resolve({})
+})
+
 test('a resync that waits for what has changed does not end before, though the round before has ended', async () => {
   const { world, workers } = await given(1)
   const { db, source } = world
@@ -175,19 +212,4 @@ test('links go with the tenant they are of, and one that is late is not stored',
   expect(await read(world, late)).toMatchObject({ kind: 'baseline' })
   expect(await linksOf(world)).toEqual({ links: [], expired: false })
   expect(source.slug).toBe(slug)
-})
-
-test('where no worker looks after what has changed, everybody is read by the next that does', async () => {
-  const { world, workers, ids } = await given(1)
-  const { db } = world
-  await workers.stop()
-  const id = await beginDelta(world)
-  await hintUsers(db, aboutOf(world, id), ids)
-  await endHints(db, { ...aboutOf(world, id), ...free }, (await linksOf(world)).links)
-  await db.$client`update resyncs set begins_at = now() - interval '1 hour', tended_at = now() - interval '1 hour'`
-  expect(await failForsakenResyncs(db, ['other'], 600)).toEqual([id])
-  expect(await findResync(db, id)).toMatchObject({ state: 'failed' })
-  expect(await db.$client`select from resync_users`).toHaveLength(0)
-  await world.startWorkers(fastResync)
-  expect(await round(world)).toMatchObject({ kind: 'expired' })
 })

@@ -2,6 +2,7 @@ import { expect, test, vi } from 'vitest'
 import { noteChanges, settleChange, takeChange } from '../db/change-notices.ts'
 import { listResyncs } from '../db/resyncs.ts'
 import { defaultRhythm } from '../src/subscription.ts'
+import { minutesPass } from './support/resyncs.ts'
 import { attentive, givenNotifiedWorld, subscribed } from './support/notified-world.ts'
 import type { World } from './support/world.ts'
 
@@ -52,6 +53,23 @@ test('a membership that changes at Entra is in Postgres without any schedule, an
   expect(since.length).toBeGreaterThanOrEqual(2)
   const causes = new Set((await listResyncs(db, 99)).map(({ mode, cause }) => `${mode} ${cause}`))
   expect(causes).toEqual(new Set(['delta notified']))
+})
+
+test('where no schedule asks, whom a change concerned is read once more minutes later all the same', async () => {
+  const { world, ids, tenant } = await given(1)
+  const { db, simulator } = world
+  simulator.lag.hold()
+  tenant.removeMember(remoteGroups(ids[0]!)[0]!, ids[0]!)
+  await askedAbout(world)
+  await vi.waitFor(async () => expect(await db.$client`select from delta_hints`).toHaveLength(1), 20_000)
+  await askedAbout(world)
+  expect(await storedGroups(ids[0]!)).toHaveLength(1)
+  simulator.lag.catchUp()
+  await minutesPass(db)
+  expect(await db.$client`select from delta_hints where due_at <= now()`).toHaveLength(1)
+  await db.$client`update subscriptions set asked_at = asked_at - interval '5 minutes'`
+  await vi.waitFor(async () => expect(await storedGroups(ids[0]!)).toEqual([]), 20_000)
+  await vi.waitFor(async () => expect(await db.$client`select from delta_hints`).toEqual([]), 20_000)
 })
 
 test('notifications that come twice, late or not at all take nothing away, and lost ones are found with the next', async () => {

@@ -63,7 +63,7 @@ export function startNotifications(
     for (const source of parts.batchSources.values()) {
       if (stopping.signal.aborted) return
       const row = stored.get(source.slug)
-      if (row?.changed && parts.sources().has(source.slug)) await askAbout(parts, source.slug, rhythm)
+      if (row?.isToAsk && parts.sources().has(source.slug)) await askAbout(parts, source.slug, rhythm)
       if (publicUrl?.startsWith('https:')) await tend(source, row, publicUrl)
     }
     if (performance.now() < lookForForsakenAt) return

@@ -83,6 +83,8 @@ const syncBatch = z.strictObject({
   tenantId: z.string().max(64),
   source: z.string().max(64),
   resyncId: z.uuid(),
+  /** When the last of them was taken. */
+  takenAt: z.string().max(40).optional(),
 })
 
 export type SyncBatchJob = z.output<typeof syncBatch>
@@ -92,7 +94,8 @@ export const batchQueueName = 'sync-batch'
 
 /**
  * The job as BullMQ takes it. The same people of the same resync are one job, however often it is asked for; some of them
- * with others are another one, or those others would have none.
+ * with others are another one, or those others would have none. So are the same people once they are taken anew: a job that
+ * reads them by then has begun too early.
  */
 export function describeBatch(payload: SyncBatchJob) {
   const { attempts, backoff, retention } = catalogue['sync-user']
@@ -104,7 +107,9 @@ export function describeBatch(payload: SyncBatchJob) {
       backoff,
       removeOnComplete: { age: retention.completedSeconds },
       removeOnFail: { age: retention.failedSeconds },
-      deduplication: { id: hash('sha256', [payload.resyncId, ...payload.userIds].join(' ')) },
+      deduplication: {
+        id: hash('sha256', [payload.resyncId, payload.takenAt, ...payload.userIds].join(' ')),
+      },
     },
   }
 }

@@ -6,7 +6,7 @@ import { beginResync } from '../../src/resync.ts'
 import { faultsOf, type Fault } from '../../src/simulator/index.ts'
 import type { Workers } from '../../workers/main.ts'
 import type { givenWorld } from './people.ts'
-import { fastResync } from './resyncs.ts'
+import { fastResync, minutesPass } from './resyncs.ts'
 import type { World } from './world.ts'
 
 /** One thing that happens to a tenant, to Graph or to the workers; the numbers say to whom, and how. */
@@ -39,7 +39,7 @@ const shares: Record<(typeof all)[number], number> = {
   forget: 1,
   changes: 4,
   everybody: 1,
-  cancel: 1,
+  cancel: 2,
   stop: 1,
   start: 3,
 }
@@ -126,11 +126,8 @@ export function givenLife(
     changes: async () => await begin('delta'),
     everybody: async (one) =>
       one % 2 === 0 ? await begin('full') : await beginResync(db, source, { mode: 'full', cause: 'manual' }),
-    // Not one that tells of changes, or stands in for it: whom it was about is read by the next of everybody, and not by
-    // the next of changes.
     cancel: async () => {
-      for (const { id, mode, cause } of await listResyncs(db, 50))
-        if (mode === 'full' && cause !== 'expired') await cancelResync(db, id)
+      for (const { id } of await listResyncs(db, 50)) await cancelResync(db, id)
     },
     stop: async () => {
       await workers?.stop()
@@ -181,9 +178,10 @@ export function givenLife(
     return await findResync(db, begun.id)
   }
 
-  /** One round of changes, and of everybody where changes can't be told any more. */
+  /** One round of changes, minutes later, and of everybody where changes can't be told any more. */
   async function round() {
     await start()
+    await minutesPass(db)
     // Graph may have asked for a pause before, which a round waits for as it would for the schedule's next.
     const job = await begin('delta', { attempts: 40, backoff: { type: 'fixed', delay: 500 } })
     await calm()

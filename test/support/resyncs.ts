@@ -20,6 +20,11 @@ export async function endOf(db: Database, id: string): Promise<StoredResync> {
   return resync
 }
 
+/** So that whoever was told of by now is read late enough by whatever follows. */
+export async function minutesPass({ $client: sql }: Database): Promise<void> {
+  await sql`update delta_hints set told_at = told_at - interval '5 minutes', due_at = due_at - interval '5 minutes'`
+}
+
 /** One that is asked for by hand, from its begin to its end. */
 export async function resyncAll(db: Database, source: ResyncSource): Promise<StoredResync> {
   const { resync } = await beginResync(db, source, { mode: 'full', cause: 'manual' })
