@@ -1,5 +1,6 @@
 import type { ISql } from 'postgres'
 import type { Database } from './client.ts'
+import { settles } from './resync-people.ts'
 import { columns, type StoredResync } from './resyncs.ts'
 
 export type ResyncStep = {
@@ -71,19 +72,15 @@ async function forgetQuiet(sql: ISql, source: string): Promise<void> {
 /** After so many hours without a run somebody has failed: a resync must end, whatever Graph does with one of its people. */
 const givenUpHours = 6
 
-/**
- * Who was taken and has had a run since, whoever asked for it, is done. A run that found no turn for an hour is none, nor is
- * one that somebody else asked for and that came to nothing, since it may have used another token: the queue is asked again.
- */
+/** Who was taken and has had a run since that settles it is done; for whoever else, the queue is asked again. */
 async function settle(sql: ISql, id: string): Promise<void> {
   await sql`
     with found as materialized (
       select distinct on (w.user_id) w.user_id, r.outcome,
         bool_or(r.added + r.removed > 0) over (partition by w.user_id) as changed, r.resync_id = ${id} as own,
         r.requests, r.resource_units
-      from resync_users w join sync_runs r on r.user_id = w.user_id and r.started_at >= w.taken_at
-      where w.resync_id = ${id} and not r.retried and r.error_code is distinct from 'throttled_too_long'
-        and (r.resync_id = ${id} or r.outcome not in ('failed', 'denied', 'needs_login'))
+      from resync_users w join sync_runs r on ${settles(sql, id)}
+      where w.resync_id = ${id}
       order by w.user_id, r.started_at desc
     ), ended as materialized (
       select * from found
