@@ -6,6 +6,8 @@ import { columns, type StoredResync } from './resyncs.ts'
 export type ResyncStep = {
   /** People whose jobs may be in the queue at once, which is all that is kept of them. */
   window: number
+  /** People that one job is for: no fewer are taken, but for the last, since a part of a job costs a request as well. */
+  jobSize: number
   /** False: who needs a sign-in first is counted and not enqueued. */
   needsToken: boolean
   /** The rule for people who don't come back: who has been away for so long, in days, is enqueued without a usable token too. */
@@ -108,15 +110,17 @@ async function settle(sql: ISql, id: string): Promise<void> {
 
 /** As many as the window has room for and as are due by now, after the last one taken. */
 async function take(sql: ISql, id: string, step: ResyncStep): Promise<void> {
-  const { window, needsToken, absentAfterDays } = step
-  const [room] = await sql<{ room: number; isNull: boolean }[]>`
+  const { window, jobSize, needsToken, absentAfterDays } = step
+  const [found] = await sql<{ room: number; isNull: boolean }[]>`
     select least(${window} - (select count(*) from resync_users where resync_id = ${id}),
         case when clock_timestamp() >= begins_at + spread_seconds * interval '1 second' then ${window}
           else ceil(due * extract(epoch from clock_timestamp() - begins_at) / spread_seconds) - taken
         end)::int as room,
       cursor_synced_at is null as "isNull"
     from resyncs where id = ${id} and not all_taken`
-  if (!room || room.room <= 0) return
+  if (!found) return
+  const room = { ...found, room: found.room - (found.room % jobSize) }
+  if (room.room <= 0) return
   const page = room.isNull
     ? sql`(u.last_synced_at is null and u.id > coalesce(r.cursor_user_id, '00000000-0000-0000-0000-000000000000'))`
     : sql`((u.last_synced_at, u.id) > (r.cursor_synced_at, r.cursor_user_id) and u.last_synced_at < r.cutoff_at)`

@@ -49,7 +49,7 @@ export async function beginResync(
 }
 
 /** People of one resync whose jobs are in the queue at once: enough to keep workers busy, few enough to be nothing to Redis. */
-const window = 500
+const window = 504
 
 /** Seconds after which the queue is asked again for a job that may have been lost; a second one is merged with the first. */
 const againAfterSeconds = 60
@@ -66,7 +66,12 @@ export async function advanceResync(
 ): Promise<SteppedResync | undefined> {
   const isOfApp = read === 'app'
   const absentAfterDays = absent.policy === 'keep' || isOfApp ? undefined : absent.afterDays
-  const stepped = await stepResync(db, resyncId, { window, needsToken: !isOfApp, absentAfterDays })
+  const stepped = await stepResync(db, resyncId, {
+    window,
+    jobSize: isOfApp ? maxUsersAsked : 1,
+    needsToken: !isOfApp,
+    absentAfterDays,
+  })
   if (!stepped || stepped.ended) return stepped
   const people = await listToEnqueue(db, resyncId, { againAfterSeconds, limit: window })
   if (people.length === 0) return stepped

@@ -1,4 +1,5 @@
 import { expect, test, vi } from 'vitest'
+import { stepResync } from '../db/resync-steps.ts'
 import { findResync, listResyncs } from '../db/resyncs.ts'
 import { createLog } from '../src/log.ts'
 import type { SyncBatchJob, SyncUserJob } from '../src/queue/catalogue.ts'
@@ -9,7 +10,7 @@ import { syncBatch } from '../src/sync-batch.ts'
 import { startResyncRunner } from '../workers/resync.ts'
 import { createResyncProcessor } from '../workers/schedules.ts'
 import { givenAppWorld } from './support/app-world.ts'
-import { endOf, fastResync } from './support/resyncs.ts'
+import { endOf, fastResync, knowPeople } from './support/resyncs.ts'
 import type { World } from './support/world.ts'
 
 const silent = createLog('silent')
@@ -124,6 +125,22 @@ test('a batch that comes again reads those only who have no run, or were told of
   await sql`update sync_runs set outcome = 'failed', error_code = 'throttled_too_long' where started_at = (
     select max(started_at) from sync_runs)`
   expect(await sync()).toEqual({ unchanged: 1, skipped: 2 })
+})
+
+test('no fewer people are taken than one request reads, but for the last', async () => {
+  const world = await open('postgres')
+  const { db, source } = world
+  await knowPeople(
+    world,
+    Array.from({ length: 20 }, () => crypto.randomUUID()),
+  )
+  const { resync } = await beginResync(db, source, { mode: 'full', cause: 'manual' })
+  const step = { window: 25, jobSize: 18, needsToken: false, absentAfterDays: undefined }
+  expect(await stepResync(db, resync.id, step)).toMatchObject({ taken: 18 })
+  await db.$client`delete from resync_users where user_id = (select user_id from resync_users limit 1)`
+  expect(await stepResync(db, resync.id, step)).toMatchObject({ taken: 18 })
+  await db.$client`delete from resync_users`
+  expect(await stepResync(db, resync.id, step)).toMatchObject({ taken: 20, state: 'running' })
 })
 
 test('a batch reads nobody whom the resync does not wait for any more', async () => {
