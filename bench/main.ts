@@ -9,11 +9,12 @@ import { startEmbeddedPostgres } from '../src/embedded/postgres.ts'
 import { enqueuePart } from './enqueue.ts'
 import { goalMet, ratioOf, type BenchPart, type BenchReport } from './part.ts'
 import { reconcilePart } from './reconcile.ts'
+import { resyncPart } from './resync.ts'
 import { formatReport } from './table.ts'
 import { throughputPart } from './throughput.ts'
 
 /** Every part of the benchmark, in the order in which they run. */
-const parts: readonly BenchPart[] = [reconcilePart, throughputPart, enqueuePart]
+const parts: readonly BenchPart[] = [reconcilePart, throughputPart, enqueuePart, resyncPart]
 
 const names = parts.map(({ name }) => name)
 

@@ -9,7 +9,7 @@ export type BenchContext = {
 /** One line of the table: something of ours beside its floor, both measured in this run, turn by turn. */
 export type BenchRow = {
   name: string
-  unit: 'ms' | 'per s'
+  unit: 'ms' | 'per s' | 'MB' | ''
   value: number
   floor: number
   /** What the floor is. */

@@ -21,7 +21,7 @@ export function formatReport(name: string, report: BenchReport): string {
 function cells(row: BenchRow): string[] {
   const met = goalMet(row)
   const goal = row.goal && ('atMost' in row.goal ? `<= ${row.goal.atMost}` : `>= ${row.goal.atLeast}`)
-  const unit = row.unit === 'ms' ? ' ms' : '/s'
+  const unit = { ms: ' ms', 'per s': '/s', MB: ' MB', '': '' }[row.unit]
   return [
     row.name,
     `${number(row.value)}${unit}`,

@@ -1,3 +1,4 @@
+import type { ISql } from 'postgres'
 import type { Database } from './client.ts'
 
 /** Who of a source's people has that object id or user principal name; several where names are not told apart by tenant. */
@@ -10,4 +11,14 @@ export async function findPeople(
     select u.id as "userId", u.tenant_id as "tenantId"
     from users u join delegated_tokens t on t.user_id = u.id and t.source = ${source}
     where u.object_id = lower(${who}) or lower(u.user_principal_name) = lower(${who}) limit 2`
+}
+
+/**
+ * Whether a run `r` settles that a resync waits for a person `w`, whoever asked for it. A run that found no turn for an hour
+ * doesn't, nor does one that somebody else asked for and that came to nothing, since it may have used another token.
+ */
+export function settles(sql: ISql, resyncId: string) {
+  return sql`r.user_id = w.user_id and r.started_at >= w.taken_at and not r.retried
+    and r.error_code is distinct from 'throttled_too_long'
+    and (r.resync_id = ${resyncId}::uuid or r.outcome not in ('failed', 'denied', 'needs_login'))`
 }

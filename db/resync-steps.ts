@@ -1,11 +1,14 @@
 import type { ISql } from 'postgres'
 import type { Database } from './client.ts'
 import { settledAfterSeconds } from './hints.ts'
+import { settles } from './resync-people.ts'
 import { columns, type StoredResync } from './resyncs.ts'
 
 export type ResyncStep = {
   /** People whose jobs may be in the queue at once, which is all that is kept of them. */
   window: number
+  /** People that one job is for: no fewer are taken, but for the last, since a part of a job costs a request as well. */
+  jobSize: number
   /** False: who needs a sign-in first is counted and not enqueued. */
   needsToken: boolean
   /**
@@ -76,9 +79,8 @@ async function forgetQuiet(sql: ISql, source: string): Promise<void> {
 const givenUpHours = 6
 
 /**
- * Who was taken and has had a run since, whoever asked for it, is done. A run that found no turn for an hour is none, nor is
- * one that somebody else asked for and that came to nothing, since it may have used another token: the queue is asked again.
- * Who was read late enough isn't hinted at any more; whoever could not be read where changes are forgotten is.
+ * Who was taken and has had a run since that settles it is done; for whoever else, the queue is asked again. Who was read late
+ * enough isn't hinted at any more; whoever could not be read where changes are forgotten is.
  */
 async function settle(sql: ISql, id: string): Promise<void> {
   await sql`
@@ -86,9 +88,8 @@ async function settle(sql: ISql, id: string): Promise<void> {
       select distinct on (w.user_id) w.user_id, r.outcome, r.started_at,
         bool_or(r.added + r.removed > 0) over (partition by w.user_id) as changed, r.resync_id = ${id} as own,
         r.requests, r.resource_units
-      from resync_users w join sync_runs r on r.user_id = w.user_id and r.started_at >= w.taken_at
-      where w.resync_id = ${id} and not r.retried and r.error_code is distinct from 'throttled_too_long'
-        and (r.resync_id = ${id} or r.outcome not in ('failed', 'denied', 'needs_login'))
+      from resync_users w join sync_runs r on ${settles(sql, id)}
+      where w.resync_id = ${id}
       order by w.user_id, r.started_at desc
     ), ended as materialized (
       select user_id, outcome, changed, own, requests, resource_units from found
@@ -128,15 +129,17 @@ async function settle(sql: ISql, id: string): Promise<void> {
  * start nobody else is likely to be, and there is no reason to wait for the end of the spread.
  */
 async function take(sql: ISql, id: string, step: ResyncStep): Promise<void> {
-  const { window, needsToken, absent } = step
-  const [room] = await sql<{ room: number; isNull: boolean }[]>`
+  const { window, jobSize, needsToken, absent } = step
+  const [found] = await sql<{ room: number; isNull: boolean }[]>`
     select least(${window} - (select count(*) from resync_users where resync_id = ${id}),
         case when taken >= due or clock_timestamp() >= begins_at + spread_seconds * interval '1 second' then ${window}
           else ceil(due * extract(epoch from clock_timestamp() - begins_at) / spread_seconds) - taken
         end)::int as room,
       cursor_synced_at is null as "isNull"
     from resyncs where id = ${id} and not all_taken`
-  if (!room || room.room <= 0) return
+  if (!found) return
+  const room = { ...found, room: found.room - (found.room % jobSize) }
+  if (room.room <= 0) return
   const page = room.isNull
     ? sql`(u.last_synced_at is null and u.id > coalesce(r.cursor_user_id, '00000000-0000-0000-0000-000000000000'))`
     : sql`((u.last_synced_at, u.id) > (r.cursor_synced_at, r.cursor_user_id) and u.last_synced_at < r.cutoff_at)`

@@ -54,7 +54,8 @@ export async function registerBudget(db: Database, { clientId, tenantId }: Budge
  * - `high_at` is where the slots promised to `high` end, `low_at` where all promised slots end; so between the two
  *   everything is promised to `low`.
  * - A `high` request begins at `high_at`, whatever `low` was promised there. What it takes is `owed`: so many units of
- *   `low` slots, when they are shown, are given up for new ones at the end.
+ *   `low` slots, when they are shown, are given up for new ones at the end. A slot is kept as long as less than it is owed:
+ *   else each sign-in, of two units, would cost a batch its twenty, and sign-ins that go on would leave no batch a turn.
  * - `pace` is the share of the rate that is used; it grows back with time.
  * - Where a lane is full as far ahead as slots are promised, the slot that comes back is void: the lane is looked at anew
  *   when its time comes.
@@ -74,7 +75,7 @@ export async function promiseSlot(
     with budget as materialized (${lockedBudget(db, key, rules)}
     ), asked as (
       select *, ${units}::float8 * unit_ms as need, ${slot?.at ?? 0}::float8 as shown_at,
-        ${slot !== undefined} and generation = ${slot?.generation ?? 0} and (${high} or owed <= 0)
+        ${slot !== undefined} and generation = ${slot?.generation ?? 0} and (${high} or owed <= 0 or owed < ${units}::float8 - 0.01)
           and now_ms <= ${slot?.at ?? 0}::float8 + ${rules.slotLifeMs}::float8 as kept,
         greatest(case when ${high} then high_at else low_at end, now_ms) as starts,
         case when ${high} then high_end else low_end end as lane_end

@@ -49,7 +49,7 @@ export async function beginResync(
 }
 
 /** People of one resync whose jobs are in the queue at once: enough to keep workers busy, few enough to be nothing to Redis. */
-const window = 500
+const window = 504
 
 /** Seconds after which the queue is asked again for a job that may have been lost; a second one is merged with the first. */
 const againAfterSeconds = 60
@@ -66,8 +66,12 @@ export async function advanceResync(
 ): Promise<SteppedResync | undefined> {
   const isOfApp = read === 'app'
   const { policy, afterDays } = absent
-  const rule = policy === 'keep' || isOfApp ? undefined : { policy, afterDays }
-  const stepped = await stepResync(db, resyncId, { window, needsToken: !isOfApp, absent: rule })
+  const stepped = await stepResync(db, resyncId, {
+    window,
+    jobSize: isOfApp ? maxUsersAsked : 1,
+    needsToken: !isOfApp,
+    absent: policy === 'keep' || isOfApp ? undefined : { policy, afterDays },
+  })
   if (!stepped || stepped.ended) return stepped
   const people = await listToEnqueue(db, resyncId, { againAfterSeconds, limit: window })
   if (people.length === 0) return stepped

@@ -22,7 +22,10 @@ export type BatchSource = SyncSource & {
 
 export type BatchParts = { db: Database; sources: ReadonlyMap<string, BatchSource> }
 
-/** How many of the batch came to what; `later` are those whose turn at Graph is still to come, `cancelled` a batch of nobody. */
+/**
+ * How many of the batch came to what; `later` are those whose turn at Graph is still to come, `skipped` those for whom the
+ * resync doesn't wait any more.
+ */
 export type BatchEnd = Record<string, number>
 
 /**
@@ -40,8 +43,9 @@ export async function syncBatch(
   const subjects = await findBatchSubjects(db, job.userIds, job.resyncId).catch((error: unknown) => {
     throw databaseFailure(error)
   })
-  // Nobody who was read meanwhile, and nobody of a resync that is cancelled, is waiting any more.
-  if (subjects.length === 0) return { cancelled: job.userIds.length }
+  // Who was read meanwhile, also by this job in a worker that died, and whose resync is cancelled.
+  const skipped = job.userIds.length - subjects.length
+  if (subjects.length === 0) return { skipped }
   const source = sources.get(job.source)
   if (!source) throw new SyncError('source_unknown', 'the configuration has no source of this name')
   const spent: RunCost = { requests: 0, resourceUnits: 0 }
@@ -53,7 +57,7 @@ export async function syncBatch(
       return new Map<string, UserRead>(subjects.map(({ objectId }) => [objectId, { kind: 'failed', error }]))
     },
   )
-  const end: BatchEnd = {}
+  const end: BatchEnd = skipped > 0 ? { skipped } : {}
   for (const [index, subject] of subjects.entries()) {
     // The round trips are all of them's; the first has them in its books.
     const cost = index === 0 ? spent : undefined
@@ -134,6 +138,9 @@ async function settleOne(
     const snapshot: Snapshot = isGone
       ? { beganAt: subject.now, memberships: [], requestId: undefined, hidden: true }
       : read.snapshot
+    // Before there is a run, after which nobody reads them again for this resync.
+    if (read.kind === 'snapshot' && read.enabled !== undefined)
+      await setEntraStanding(db, subject.userId, { enabled: read.enabled, beganAt: snapshot.beganAt })
     const rules = isGone ? { ...source.rules, guard: noGuard } : source.rules
     const { outcome } = await reconcile(
       db,
@@ -142,13 +149,10 @@ async function settleOne(
       { ...run, graphRequestId: snapshot.requestId },
       rules,
     )
-    const enabled = isGone ? false : read.enabled
     // That somebody is gone is held with their groups: an answer can be wrong about everybody.
-    const isTold = outcome !== 'stale' && !(isGone && outcome === 'held')
-    if (enabled !== undefined && isTold)
-      await setEntraStanding(db, subject.userId, { enabled, beganAt: snapshot.beganAt })
-    if (isGone && outcome === 'held') return outcome
-    return isGone ? 'gone' : outcome
+    if (!isGone || outcome === 'held') return outcome
+    await setEntraStanding(db, subject.userId, { enabled: false, beganAt: snapshot.beganAt })
+    return 'gone'
   } catch (thrown) {
     const error = databaseFailure(thrown)
     // No run says that they were read: the resync asks for them again.

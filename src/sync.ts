@@ -57,8 +57,8 @@ export type SyncAttempt = {
 
 export type SyncEnd = {
   run: SyncRun
-  /** `cancelled`: its resync is, so that there was no run. */
-  outcome: Reconciled['outcome'] | 'needs_login' | 'denied' | 'cancelled'
+  /** `skipped`: the resync of the job waits for no run any more, so that there was none. */
+  outcome: Reconciled['outcome'] | 'needs_login' | 'denied' | 'skipped'
   counts?: Reconciled['counts']
   /** Of the groups the person left, which are gone for everybody; undefined where nothing was to be asked. */
   deletions?: Deletions | undefined
@@ -86,7 +86,7 @@ export async function syncUser(
     cause: job.cause,
     startedAt: subject.now,
   }
-  if (subject.cancelled) return { run, outcome: 'cancelled' }
+  if (subject.isSettled) return { run, outcome: 'skipped' }
   const spent = { requests: 0, resourceUnits: 0 }
   try {
     const source = sourceFor(parts, job, subject)

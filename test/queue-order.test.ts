@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { afterEach, beforeAll, describe, expect, inject, test } from 'vitest'
 import { Throttled } from '../src/errors.ts'
 import { openQueueBackend, type QueueBackend, type SyncProcessor } from '../src/queue/backend.ts'
+import { moveAhead } from '../src/queue/ahead.ts'
 import { syncQueueName, type SyncUserJob } from '../src/queue/catalogue.ts'
 import { createEnqueue, type Enqueue } from '../src/queue/enqueue.ts'
 import { toJobError, type DelayableJob } from '../workers/outcome.ts'
@@ -144,6 +145,39 @@ describe.each(availableBackends())('with the queue in %s', (kind) => {
       delayed: 0,
     })
   })
+
+  test.for([['has begun'], ['is gone']] as const)(
+    'a sign-in that was given the job of a resync has a run, though that job %s and may have read nobody',
+    async ([how]) => {
+      const userId = randomUUID()
+      const taken: string[] = []
+      const begun = Promise.withResolvers<void>()
+      const gate = Promise.withResolvers<void>()
+      const over = Promise.withResolvers<void>()
+      const secondRun = Promise.withResolvers<void>()
+      const { enqueue, worker, queue } = await start(() => async (one) => {
+        taken.push(one.data.cause)
+        if (taken.length === 2) secondRun.resolve()
+        begun.resolve()
+        await gate.promise
+        return { userId, runId: '', outcome: 'skipped', startedAt: '' }
+      })
+      worker.on('completed', () => over.resolve())
+      await enqueue([job(userId, { cause: 'resync' })])
+      await begun.promise
+      // Deduplication gave the sign-in this one before it had begun.
+      const id = await queue.getDeduplicationJobId(userId)
+      if (how === 'is gone') {
+        gate.resolve()
+        await over.promise
+      }
+      await moveAhead(queue, [job(userId)], [{ id: id ?? '' }])
+      gate.resolve()
+      await secondRun.promise
+      await worker.close()
+      expect(taken).toEqual(['resync', 'login'])
+    },
+  )
 
   test('a resync that comes while its user is read makes no run of its own', async () => {
     const userId = randomUUID()

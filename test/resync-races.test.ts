@@ -1,4 +1,5 @@
 import { expect, test, vi } from 'vitest'
+import { stepResync } from '../db/resync-steps.ts'
 import { findResync, listResyncs } from '../db/resyncs.ts'
 import { createLog } from '../src/log.ts'
 import type { SyncBatchJob, SyncUserJob } from '../src/queue/catalogue.ts'
@@ -9,7 +10,7 @@ import { syncBatch } from '../src/sync-batch.ts'
 import { startResyncRunner } from '../workers/resync.ts'
 import { createResyncProcessor } from '../workers/schedules.ts'
 import { givenAppWorld } from './support/app-world.ts'
-import { endOf, fastResync } from './support/resyncs.ts'
+import { endOf, fastResync, knowPeople } from './support/resyncs.ts'
 import type { World } from './support/world.ts'
 
 const silent = createLog('silent')
@@ -93,8 +94,53 @@ test('who signs in after the app has read that they may not stays signed in', as
   expect(await sync()).toEqual({ unchanged: 1 })
   expect(await db.$client`select from users where enabled`).toHaveLength(1)
   await db.$client`update users set last_login_at = clock_timestamp()`
+  await db.$client`update resync_users set taken_at = clock_timestamp()`
   expect(await sync()).toEqual({ unchanged: 1 })
   expect(await db.$client`select from users where enabled`).toHaveLength(0)
+})
+
+test('who may not sign in any more is signed out before there is a run, after which nobody would look again', async () => {
+  const world = await open('postgres')
+  const { db, simulator } = world
+  const person = personIn(1)
+  const { sync } = await taken(world, [person])
+  simulator.tenant.updateUser(person, { accountEnabled: false })
+  await db.$client.unsafe(`create function refuse() returns trigger language plpgsql as
+    'begin raise exception ''the worker dies here''; end';
+    create trigger refuse before insert on sync_runs for each row execute function refuse()`)
+  await expect(sync()).rejects.toThrow('the worker dies here')
+  expect(await db.$client`select from users where enabled`).toHaveLength(0)
+})
+
+test('a batch that comes again reads those only who have no run, or were told of since', async () => {
+  const world = await open('postgres')
+  const { $client: sql } = world.db
+  const people = [personIn(1), personIn(1), personIn(1)]
+  const { sync } = await taken(world, people)
+  expect(await sync()).toEqual({ unchanged: 3 })
+  expect(await sync()).toEqual({ skipped: 3 })
+  await sql`update resync_users set taken_at = clock_timestamp(), enqueued_at = null
+    where user_id = (select id from users where object_id = ${people[0]!})`
+  expect(await sync()).toEqual({ unchanged: 1, skipped: 2 })
+  await sql`update sync_runs set outcome = 'failed', error_code = 'throttled_too_long' where started_at = (
+    select max(started_at) from sync_runs)`
+  expect(await sync()).toEqual({ unchanged: 1, skipped: 2 })
+})
+
+test('no fewer people are taken than one request reads, but for the last', async () => {
+  const world = await open('postgres')
+  const { db, source } = world
+  await knowPeople(
+    world,
+    Array.from({ length: 20 }, () => crypto.randomUUID()),
+  )
+  const { resync } = await beginResync(db, source, { mode: 'full', cause: 'manual' })
+  const step = { window: 25, jobSize: 18, needsToken: false, absentAfterDays: undefined }
+  expect(await stepResync(db, resync.id, step)).toMatchObject({ taken: 18 })
+  await db.$client`delete from resync_users where user_id = (select user_id from resync_users limit 1)`
+  expect(await stepResync(db, resync.id, step)).toMatchObject({ taken: 18 })
+  await db.$client`delete from resync_users`
+  expect(await stepResync(db, resync.id, step)).toMatchObject({ taken: 20, state: 'running' })
 })
 
 test('a batch reads nobody whom the resync does not wait for any more', async () => {
@@ -103,9 +149,9 @@ test('a batch reads nobody whom the resync does not wait for any more', async ()
   const { sync } = await taken(world, [first, second])
   const { $client: sql } = world.db
   await sql`delete from users where object_id = ${first}`
-  expect(await sync()).toEqual({ unchanged: 1 })
+  expect(await sync()).toEqual({ unchanged: 1, skipped: 1 })
   await sql`delete from resync_users`
-  expect(await sync()).toEqual({ cancelled: 2 })
+  expect(await sync()).toEqual({ skipped: 2 })
 })
 
 test('people of a tenant that the source does not take any more are not read', async () => {

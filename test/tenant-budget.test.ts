@@ -91,6 +91,20 @@ test('a sign-in takes the turn of a resync, which then comes at the end', async 
   expect(await secondsFor('low', 1, fresh)).toBe(0)
 })
 
+test.for([
+  ['less is taken keeps it', 3, 0],
+  ['as much is taken gives it up', 5, 10],
+] as const)('a batch from whose turn %s', async ([, signIns, seconds]) => {
+  await ask('high', 2)
+  const { slot, waitMs } = await ask('low', 10)
+  await ask('low', 10)
+  for (let signIn = 0; signIn < signIns; signIn += 1) await ask('high', 2)
+  await pass(waitMs)
+  const due = { ...slot, at: slot.at - waitMs }
+  const again = await ask('low', 10, due)
+  expect(Math.round(again.waitMs / 1000) >= seconds && again.waitMs > 0).toBe(seconds > 0)
+})
+
 test('a resync waits behind every sign-in', async () => {
   for (let turn = 0; turn < 5; turn += 1) await ask('high', 1)
   expect(await secondsFor('low', 1)).toBe(4)

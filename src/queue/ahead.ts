@@ -1,40 +1,50 @@
 import type { Job } from 'bullmq'
 import type { SyncQueue } from './backend.ts'
-import { priorityOf, type SyncUserJob } from './catalogue.ts'
+import { describeJob, priorityOf, type SyncUserJob } from './catalogue.ts'
 
 /** States of a job that hasn't begun. */
 const notBegun = new Set(['waiting', 'prioritized', 'delayed', 'paused'])
 
 /**
  * Deduplication gives a sign-in the job that its user has already. Where that one is a resync's, it becomes the sign-in's:
- * with its priority, and without the wait for a resync's turn. One that begins meanwhile began after the sign-in, so it
- * serves as well. One that runs keeps the sign-in from being a job until it ends, so it is told too: should it have to
- * wait, it waits as the sign-in's.
+ * with its priority, and without the wait for a resync's turn. One that runs keeps the sign-in from being a job until it
+ * ends, so it is told too: should it have to wait, it waits as the sign-in's.
+ *
+ * One that has begun meanwhile may have read nobody, since its resync waited for nothing of theirs any more, and be gone by
+ * now. So the queue is asked once more then: that is the one run which follows the job that runs, or a job of its own.
+ * @throws where the queue fails meanwhile: it may have no job of the sign-in.
  */
 export async function moveAhead(
-  queue: Pick<SyncQueue, 'getJob'>,
+  queue: Pick<SyncQueue, 'getJob' | 'addBulk'>,
   asked: readonly SyncUserJob[],
   added: readonly { id?: string | undefined }[],
 ): Promise<void> {
-  const moved = asked.flatMap((payload, index) => {
-    const id = added[index]?.id
-    return id === undefined || payload.cause === 'resync' ? [] : [moveOne(queue, id, payload)]
-  })
-  // The queue has the jobs by now, so a failure costs a sign-in its place and nothing else.
-  await Promise.allSettled(moved)
+  const moved = await Promise.all(
+    asked.map(async (payload, index) => {
+      const id = added[index]?.id
+      if (id === undefined || payload.cause === 'resync') return true
+      // A job can't be written to any more once it has ended.
+      return await moveOne(queue, id, payload).catch(() => false)
+    }),
+  )
+  const again = asked.filter((_, index) => !moved[index])
+  if (again.length > 0) await queue.addBulk(again.map((payload) => describeJob('sync-user', payload)))
 }
 
 /**
- * No worker writes a job's data, so whoever runs it finds this: either it reads the data after this was written, or it had
- * delayed the job before, which is then seen here.
+ * Whether a job of the sign-in's is sure to run. No worker writes a job's data, so whoever runs it finds this: either it
+ * reads the data after this was written, or it had delayed the job before, which is then seen here.
  */
-async function moveOne(queue: Pick<SyncQueue, 'getJob'>, id: string, payload: SyncUserJob): Promise<void> {
+async function moveOne(queue: Pick<SyncQueue, 'getJob'>, id: string, payload: SyncUserJob): Promise<boolean> {
   const job = await queue.getJob(id)
-  if (job?.data.cause !== 'resync') return
+  if (!job) return false
+  if (job.data.cause !== 'resync') return true
   const state = await job.getState()
-  if (state !== 'active' && !notBegun.has(state)) return
+  if (state !== 'active' && !notBegun.has(state)) return false
   await job.updateData(payload)
   await comeForward(job)
+  // Looked at last: who took it before the data was written has begun it by now.
+  return notBegun.has(await job.getState())
 }
 
 /** A job that is a sign-in's by now takes a sign-in's place; where it was to come later, it comes now. */

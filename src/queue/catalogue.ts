@@ -43,7 +43,8 @@ const day = 86_400
 
 /**
  * Every kind of job there is: what it carries and how the queue treats it. Names are stored in Redis and outlive
- * refactors. Retention is by age only, because `count` is slow on the Postgres backend.
+ * refactors. Retention is by age only, because `count` is slow on the Postgres backend. What a resync's job leaves when it
+ * completes is nothing.
  */
 export const catalogue = {
   'sync-user': {
@@ -105,7 +106,7 @@ export function describeBatch(payload: SyncBatchJob) {
     opts: {
       attempts,
       backoff,
-      removeOnComplete: { age: retention.completedSeconds },
+      removeOnComplete: true,
       removeOnFail: { age: retention.failedSeconds },
       deduplication: {
         id: hash('sha256', [payload.resyncId, payload.takenAt, ...payload.userIds].join(' ')),
@@ -163,7 +164,8 @@ export function describeJob(name: JobName, payload: SyncUserJob): QueuedJob {
     opts: {
       attempts: kind.attempts,
       backoff: kind.backoff,
-      removeOnComplete: { age: kind.retention.completedSeconds },
+      // The resync's record tells of its runs: jobs of everybody there is would only fill the queue.
+      removeOnComplete: payload.cause === 'resync' ? true : { age: kind.retention.completedSeconds },
       removeOnFail: { age: kind.retention.failedSeconds },
       priority: priorityOf(payload),
       deduplication: { id: kind.deduplicationKey(payload), keepLastIfActive: kind.oneMoreRun(payload) },

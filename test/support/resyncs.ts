@@ -2,6 +2,7 @@ import { vi } from 'vitest'
 import type { Database } from '../../db/client.ts'
 import { findResync, type StoredResync } from '../../db/resyncs.ts'
 import { beginResync, type ResyncSource } from '../../src/resync.ts'
+import type { World } from './world.ts'
 
 /** Workers that make the steps of a resync as fast as they can. */
 export const fastResync = { resync: { intervalMs: 20 } }
@@ -29,4 +30,15 @@ export async function minutesPass({ $client: sql }: Database): Promise<void> {
 export async function resyncAll(db: Database, source: ResyncSource): Promise<StoredResync> {
   const { resync } = await beginResync(db, source, { mode: 'full', cause: 'manual' })
   return await endOf(db, resync.id)
+}
+
+/** These people have signed in through the source, long ago: only the app itself can read them. */
+export async function knowPeople({ db, simulator, source }: World, people: readonly string[]): Promise<void> {
+  await db.$client`
+    with known as (
+      insert into users (tenant_id, object_id)
+      select ${simulator.tenant.id}, json_array_elements_text(${JSON.stringify(people)}::text::json) returning id
+    )
+    insert into delegated_tokens (user_id, source, sealed, key_id, expires_at, scopes, state)
+    select id, ${source.slug}, '', '', now(), '{}', 'needs_login' from known`
 }
