@@ -135,7 +135,7 @@ test('no fewer people are taken than one request reads, but for the last', async
     Array.from({ length: 20 }, () => crypto.randomUUID()),
   )
   const { resync } = await beginResync(db, source, { mode: 'full', cause: 'manual' })
-  const step = { window: 25, jobSize: 18, needsToken: false, absentAfterDays: undefined }
+  const step = { window: 25, jobSize: 18, needsToken: false, absent: undefined }
   expect(await stepResync(db, resync.id, step)).toMatchObject({ taken: 18 })
   await db.$client`delete from resync_users where user_id = (select user_id from resync_users limit 1)`
   expect(await stepResync(db, resync.id, step)).toMatchObject({ taken: 18 })

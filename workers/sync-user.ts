@@ -34,7 +34,7 @@ export function createSyncUserProcessor(parts: SyncParts & { queue: HandingQueue
       })
       // No run was made, and whoever signed in while it waited to begin is owed one.
       const again =
-        outcome === 'cancelled' ? await againIfTakenOver(delayable(parts.queue, job), token) : undefined
+        outcome === 'skipped' ? await againIfTakenOver(delayable(parts.queue, job), token) : undefined
       if (again) throw again
       log.info(
         { ...facts(), runId: run.id, outcome, ...counts, deletions, ...reason(error) },
