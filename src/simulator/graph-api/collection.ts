@@ -2,7 +2,7 @@ import type { DirectoryObject, ObjectType } from '../directory/objects.ts'
 import { mayReadProperties } from './access.ts'
 import type { GraphCall, GraphReply } from './call.ts'
 import { badRequest, expiredPageToken, unsupportedQuery } from './errors.ts'
-import { parseFilter, parseSearch } from './filter.ts'
+import { idsNamedBy, parseFilter, parseSearch } from './filter.ts'
 import { decodePageToken, encodePageToken } from './page-token.ts'
 import { defaultPageSize, type QueryOptions } from './query-options.ts'
 import { assertSelectable, contextUrl, objectWriter } from './rendering.ts'
@@ -25,8 +25,9 @@ export type Collection = {
 }
 
 /** Answers a page of the collection, or its number for a `/$count` path. */
-export function answerCollection(call: GraphCall, collection: Collection, countSegment: boolean): GraphReply {
+export function answerCollection(call: GraphCall, whole: Collection, countSegment: boolean): GraphReply {
   const { options } = call
+  const collection = narrowed(whole, options.filter)
   const pageToken = options.skipToken === undefined ? undefined : decodePageToken(options.skipToken)
   if (pageToken?.advanced === true && !options.eventual) throw expiredPageToken()
   assertConsistency(options, collection, countSegment)
@@ -50,6 +51,14 @@ export function answerCollection(call: GraphCall, collection: Collection, countS
     parts.push(`"@odata.nextLink":${JSON.stringify(nextLink(call, token))}`)
   }
   return { status: 200, type: 'json', body: `{${parts.join(',')},"value":[${values.join(',')}]}` }
+}
+
+/** Without the objects that the filter can't mean: a tenant has many, and the index of ids knows these. */
+function narrowed(collection: Collection, filter: string | undefined): Collection {
+  const named = filter === undefined ? undefined : idsNamedBy(filter)
+  if (!named) return collection
+  const { ids } = collection
+  return { ...collection, ids: named.filter((id) => ids[firstAfter(ids, id) - 1] === id) }
 }
 
 /** The rules of Graph docs: aad-advanced-queries, with the errors it documents; `$count=true` alone is ignored. */
