@@ -80,7 +80,8 @@ const givenUpHours = 6
 
 /**
  * Who was taken and has had a run since that settles it is done; for whoever else, the queue is asked again. Who was read late
- * enough isn't hinted at any more; whoever could not be read where changes are forgotten is.
+ * enough isn't hinted at any more; whoever could not be read where changes are forgotten is. The runs of each are looked up
+ * by their index (`offset 0`): of a table that has just been filled the planner would read them all.
  */
 async function settle(sql: ISql, id: string): Promise<void> {
   await sql`
@@ -88,7 +89,7 @@ async function settle(sql: ISql, id: string): Promise<void> {
       select distinct on (w.user_id) w.user_id, r.outcome, r.started_at,
         bool_or(r.added + r.removed > 0) over (partition by w.user_id) as changed, r.resync_id = ${id} as own,
         r.requests, r.resource_units
-      from resync_users w join sync_runs r on ${settles(sql, id)}
+      from resync_users w cross join lateral (select * from sync_runs r where ${settles(sql, id)} offset 0) r
       where w.resync_id = ${id}
       order by w.user_id, r.started_at desc
     ), ended as materialized (
@@ -130,27 +131,32 @@ async function settle(sql: ISql, id: string): Promise<void> {
  */
 async function take(sql: ISql, id: string, step: ResyncStep): Promise<void> {
   const { window, jobSize, needsToken, absent } = step
-  const [found] = await sql<{ room: number; isNull: boolean }[]>`
+  const [found] = await sql<Found[]>`
     select least(${window} - (select count(*) from resync_users where resync_id = ${id}),
         case when taken >= due or clock_timestamp() >= begins_at + spread_seconds * interval '1 second' then ${window}
           else ceil(due * extract(epoch from clock_timestamp() - begins_at) / spread_seconds) - taken
         end)::int as room,
-      cursor_synced_at is null as "isNull"
+      source, cursor_synced_at::text as "syncedAt", cutoff_at::text as "cutoffAt",
+      coalesce(cursor_user_id, '00000000-0000-0000-0000-000000000000') as "userId"
     from resyncs where id = ${id} and not all_taken`
   if (!found) return
   const room = { ...found, room: found.room - (found.room % jobSize) }
   if (room.room <= 0) return
-  const page = room.isNull
-    ? sql`(u.last_synced_at is null and u.id > coalesce(r.cursor_user_id, '00000000-0000-0000-0000-000000000000'))`
-    : sql`((u.last_synced_at, u.id) > (r.cursor_synced_at, r.cursor_user_id) and u.last_synced_at < r.cutoff_at)`
+  const page =
+    room.syncedAt === null
+      ? sql`u.last_synced_at is null and u.id > ${room.userId}`
+      : sql`(u.last_synced_at, u.id) > (${room.syncedAt}::text::timestamptz, ${room.userId}::uuid)
+          and u.last_synced_at < ${room.cutoffAt}::text::timestamptz`
+  // The cursor goes in as a value, and `offset 0` keeps the tokens inside: so what one step looks at doesn't grow with those
+  // who are stored, whatever the planner knows of a table that has just been filled.
   const [{ taken } = { taken: 0 }] = await sql<{ taken: number }[]>`
-    with r as (select * from resyncs where id = ${id}),
-    page as materialized (
+    with page as materialized (
       select u.id, u.last_synced_at, not ${needsToken} or t.state = 'valid' or coalesce(
           u.last_login_at < clock_timestamp() - ${absent?.afterDays ?? null}::int * interval '1 day'
           and (u.frozen_at is null or (${absent?.policy === 'remove'} and exists (
             select from memberships m where m.user_id = u.id and m.origin = 'entra'))), false) as is_work
-      from r join delegated_tokens t on t.source = r.source join users u on u.id = t.user_id
+      from users u cross join lateral (
+        select state from delegated_tokens where user_id = u.id and source = ${room.source} offset 0) t
       where ${page} and u.disabled_by is distinct from 'local'
       order by u.last_synced_at nulls first, u.id limit ${room.room}
     ), made as (
@@ -164,7 +170,7 @@ async function take(sql: ISql, id: string, step: ResyncStep): Promise<void> {
     where r.id = ${id} and exists (select from page)
     returning (select count(*) from page)::int as taken`
   if (taken >= room.room) return
-  if (!room.isNull) {
+  if (room.syncedAt !== null) {
     await sql`update resyncs set all_taken = true where id = ${id}`
     return
   }
@@ -174,6 +180,9 @@ async function take(sql: ISql, id: string, step: ResyncStep): Promise<void> {
     where id = ${id}`
   await take(sql, id, step)
 }
+
+/** What a step begins with: how many it may take, and after whom. */
+type Found = { room: number; source: string; syncedAt: string | null; userId: string; cutoffAt: string }
 
 export type TakenUser = { userId: string; tenantId: string; takenAt: string }
 

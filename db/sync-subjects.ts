@@ -52,12 +52,12 @@ export async function findBatchSubjects(
     order by id`
 }
 
-/** Taken by the resync, and not read since: the next step would count nothing of theirs. */
+/** Taken by the resync, and not read since: the next step would count nothing of theirs. By indexes, as a step does it. */
 function isWaitedFor(db: Database, resyncId: string) {
   const sql = db.$client
   return sql`exists (
     select from resync_users w where w.resync_id = ${resyncId} and w.user_id = users.id
-      and not exists (select from sync_runs r where ${settles(sql, resyncId)}))`
+      and (select true from sync_runs r where ${settles(sql, resyncId)} limit 1) is null)`
 }
 
 function subjectColumns(db: Database) {
