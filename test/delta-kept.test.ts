@@ -2,48 +2,20 @@ import { expect, test } from 'vitest'
 import { setDisabled } from '../db/admissions.ts'
 import { endHints } from '../db/hints.ts'
 import { cancelResync, failForsakenResyncs, listResyncs } from '../db/resyncs.ts'
-import { readHints } from '../src/delta.ts'
-import { advanceResync, beginResync } from '../src/resync.ts'
-import { givenAppWorld } from './support/app-world.ts'
+import { advanceResync } from '../src/resync.ts'
+import {
+  aboutOf,
+  beginDelta,
+  free,
+  fullsOf,
+  nobody,
+  read,
+  round,
+  givenDeltaWorld,
+} from './support/delta-world.ts'
 import { endOf, fastResync, minutesPass } from './support/resyncs.ts'
-import type { World } from './support/world.ts'
 
-const { open, login, personIn, storedGroups, remoteGroups } = givenAppWorld()
-
-/** A tenant whose people are synced, and that was asked once what changes. */
-async function given(people: number) {
-  const world = await open('postgres', { RESYNC_SPREAD_MINUTES: '0' })
-  const workers = await world.startWorkers(fastResync)
-  const ids = Array.from({ length: people }, () => personIn(1))
-  for (const id of ids) await login(id)
-  await round(world)
-  return { world, workers, ids, tenant: world.simulator.tenant }
-}
-
-const beginDelta = async ({ db, source }: World) =>
-  (await beginResync(db, source, { mode: 'delta', cause: 'schedule' })).resync.id
-
-const read = async ({ db, source, simulator }: World, resyncId: string) =>
-  await readHints(db, source, { resyncId, tenantId: simulator.tenant.id })
-
-async function round(world: World) {
-  const id = await beginDelta(world)
-  const end = await read(world, id)
-  return { ...end, resync: await endOf(world.db, id) }
-}
-
-const aboutOf = ({ source, simulator }: World, resyncId: string) => ({
-  resyncId,
-  tenantId: simulator.tenant.id,
-  source: source.slug,
-})
-const nobody = { enqueue: async () => false, enqueueBatches: async () => false }
-const free = { requests: 0, resourceUnits: 0 }
-
-async function fullsOf({ db }: World) {
-  const fulls = (await listResyncs(db, 9)).filter(({ mode }) => mode === 'full')
-  return await Promise.all(fulls.map(async ({ id }) => await endOf(db, id)))
-}
+const { given, storedGroups, remoteGroups } = givenDeltaWorld()
 
 test('of whom was told in a resync that no worker looks after, or that is cancelled, is read by the next', async () => {
   const { world, workers, ids, tenant } = await given(2)

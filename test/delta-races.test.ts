@@ -1,52 +1,26 @@
 import { expect, test } from 'vitest'
 import { findDeltaLinks } from '../db/delta-links.ts'
 import { endHints, hintUsers } from '../db/hints.ts'
-import { cancelResync, listResyncs } from '../db/resyncs.ts'
+import { cancelResync } from '../db/resyncs.ts'
 import { registerSource } from '../db/sources.ts'
-import { readHints } from '../src/delta.ts'
 import { createBatchEnqueue } from '../src/queue/enqueue.ts'
 import { advanceResync, beginResync } from '../src/resync.ts'
-import { givenAppWorld } from './support/app-world.ts'
-import { endOf, fastResync } from './support/resyncs.ts'
+import {
+  aboutOf,
+  beginDelta,
+  free,
+  fullsOf,
+  nobody,
+  read,
+  round,
+  givenDeltaWorld,
+} from './support/delta-world.ts'
+import { fastResync } from './support/resyncs.ts'
 import type { World } from './support/world.ts'
 
-const { open, login, personIn, storedGroups, remoteGroups } = givenAppWorld()
-
-/** A tenant whose people are synced, and that was asked once what changes. */
-async function given(people: number) {
-  const world = await open('postgres', { RESYNC_SPREAD_MINUTES: '0' })
-  const workers = await world.startWorkers(fastResync)
-  const ids = Array.from({ length: people }, () => personIn(1))
-  for (const id of ids) await login(id)
-  await round(world)
-  return { world, workers, ids, tenant: world.simulator.tenant }
-}
-
-const beginDelta = async ({ db, source }: World) =>
-  (await beginResync(db, source, { mode: 'delta', cause: 'schedule' })).resync.id
-
-const read = async ({ db, source, simulator }: World, resyncId: string) =>
-  await readHints(db, source, { resyncId, tenantId: simulator.tenant.id })
-
-async function round(world: World) {
-  const id = await beginDelta(world)
-  const end = await read(world, id)
-  return { ...end, resync: await endOf(world.db, id) }
-}
+const { given, login, personIn, storedGroups, remoteGroups } = givenDeltaWorld()
 
 const linksOf = async ({ db, source }: World) => await findDeltaLinks(db, source.slug, 6 * 86_400)
-const aboutOf = ({ source, simulator }: World, resyncId: string) => ({
-  resyncId,
-  tenantId: simulator.tenant.id,
-  source: source.slug,
-})
-const nobody = { enqueue: async () => false, enqueueBatches: async () => false }
-const free = { requests: 0, resourceUnits: 0 }
-
-async function fullsOf({ db }: World) {
-  const fulls = (await listResyncs(db, 9)).filter(({ mode }) => mode === 'full')
-  return await Promise.all(fulls.map(async ({ id }) => await endOf(db, id)))
-}
 
 test('that changes were forgotten is not forgotten itself where the new baseline fails', async () => {
   const { world, ids, tenant } = await given(2)

@@ -1,0 +1,56 @@
+import { listResyncs, type StoredResync } from '../../db/resyncs.ts'
+import { readHints, type DeltaEnd } from '../../src/delta.ts'
+import { beginResync } from '../../src/resync.ts'
+import { givenAppWorld } from './app-world.ts'
+import { endOf, fastResync } from './resyncs.ts'
+import type { World } from './world.ts'
+
+/** Worlds of an app that is told of changes, which a test asks for itself. */
+export function givenDeltaWorld() {
+  const people = givenAppWorld()
+
+  /** A tenant whose people are synced, and that was asked once what changes. */
+  async function given(count: number) {
+    const world = await people.open('postgres', { RESYNC_SPREAD_MINUTES: '0' })
+    const workers = await world.startWorkers(fastResync)
+    const ids = Array.from({ length: count }, () => people.personIn(1))
+    for (const id of ids) await people.login(id)
+    await round(world)
+    return { world, workers, ids, tenant: world.simulator.tenant }
+  }
+
+  return { ...people, given }
+}
+
+export async function beginDelta({ db, source }: World): Promise<string> {
+  return (await beginResync(db, source, { mode: 'delta', cause: 'schedule' })).resync.id
+}
+
+/** Asks Graph what has changed, for a resync that has begun. */
+export async function read({ db, source, simulator }: World, resyncId: string): Promise<DeltaEnd> {
+  return await readHints(db, source, { resyncId, tenantId: simulator.tenant.id })
+}
+
+/** A resync of what has changed, from its begin to its end. */
+export async function round(world: World): Promise<DeltaEnd & { resync: StoredResync }> {
+  const id = await beginDelta(world)
+  const end = await read(world, id)
+  return { ...end, resync: await endOf(world.db, id) }
+}
+
+/** How the resyncs of everybody ended, the newest first. */
+export async function fullsOf({ db }: World): Promise<StoredResync[]> {
+  const fulls = (await listResyncs(db, 9)).filter(({ mode }) => mode === 'full')
+  return await Promise.all(fulls.map(async ({ id }) => await endOf(db, id)))
+}
+
+/** What hints of a resync are about. */
+export const aboutOf = ({ source, simulator }: World, resyncId: string) => ({
+  resyncId,
+  tenantId: simulator.tenant.id,
+  source: source.slug,
+})
+
+/** Nobody takes jobs, and nothing was spent. */
+export const nobody = { enqueue: async () => false, enqueueBatches: async () => false }
+export const free = { requests: 0, resourceUnits: 0 }
