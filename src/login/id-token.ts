@@ -1,6 +1,7 @@
-import { errors, jwtVerify, type JWTVerifyResult } from 'jose'
+import { jwtVerify, type JWTVerifyResult } from 'jose'
 import { z } from 'zod'
 import { TokenRejected } from '../errors.ts'
+import { failedCheck } from '../failed-check.ts'
 import type { KeySet } from './key-set.ts'
 
 const guid = z.guid().transform((text) => text.toLowerCase())
@@ -81,24 +82,9 @@ async function verify(token: string, { clientId }: IdTokenRules, keys: KeySet): 
       requiredClaims: ['iss', 'sub', 'iat', 'nbf', 'exp', 'nonce', 'tid', 'oid', 'ver'],
     })
   } catch (error) {
-    const reason = reasonOf(error)
+    const reason = failedCheck(error)
     throw reason === undefined ? error : rejected(reason)
   }
-}
-
-/** By jose's codes; undefined where not the token was at fault. */
-function reasonOf(error: unknown): string | undefined {
-  if (error instanceof errors.JWTExpired) return 'expired'
-  if (error instanceof errors.JWTClaimValidationFailed) return error.claim
-  if (error instanceof errors.JWSSignatureVerificationFailed) return 'signature'
-  if (error instanceof errors.JOSEAlgNotAllowed) return 'algorithm'
-  if (error instanceof errors.JWKSNoMatchingKey) return 'unknown_key'
-  if (error instanceof errors.JWKSMultipleMatchingKeys) return 'ambiguous_key'
-  if (error instanceof errors.JWKSTimeout || error instanceof errors.JWKSInvalid) return undefined
-  const isToken = [errors.JWTInvalid, errors.JWSInvalid, errors.JOSENotSupported].some(
-    (kind) => error instanceof kind,
-  )
-  return isToken ? 'malformed' : undefined
 }
 
 const issuerFor = (issuer: string, tenantId: string) => issuer.replaceAll('{tenantid}', tenantId)
