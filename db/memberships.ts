@@ -185,6 +185,7 @@ export type Written = {
  * - Groups are written in the order of their object ids, new and changed ones together, so that two people who sign in
  *   at once to the same groups can't wait for each other in a circle. `do update` gives a row back also where somebody
  *   else has just made the group, which neither `do nothing` nor a select of this statement could see.
+ * - The log dates a membership that was added as the membership itself does.
  * - A group that was proven deleted after the read had begun isn't joined, and the digest isn't kept, so that the next
  *   read is compared in full. `for key share` also sees a deletion that commits while this waits for it.
  */
@@ -230,17 +231,17 @@ export async function applyWrites(
       select ready.id, joined.id, 'entra', ${run.id}::uuid
       from ready cross join (select id from written where open union all select id from known where deleted_at is null) joined
       on conflict (user_id, group_id, origin) do nothing
-      returning group_id
+      returning group_id, since
     ), removed as (
       delete from memberships m
       where exists (select from ready) and m.user_id = ${userId} and m.origin = 'entra'
         and m.group_id = any(${uuids(writes.remove)}::text::uuid[])
       returning m.group_id
     ), logged as (
-      insert into membership_changes (user_id, group_id, origin, change, run_id)
-      select ${userId}::uuid, group_id, 'entra', 'added', ${run.id}::uuid from added
+      insert into membership_changes (user_id, group_id, origin, change, run_id, at)
+      select ${userId}::uuid, group_id, 'entra', 'added', ${run.id}::uuid, since from added
       union all
-      select ${userId}::uuid, group_id, 'entra', 'removed', ${run.id}::uuid from removed
+      select ${userId}::uuid, group_id, 'entra', 'removed', ${run.id}::uuid, clock_timestamp() from removed
     ), done as materialized (
       select (select count(*) from written where created)::int as created,
         (select count(*) from written w join unnest(${uuids([...updated])}::text::uuid[]) stored

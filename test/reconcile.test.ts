@@ -53,6 +53,14 @@ test('a first sign-in makes groups, memberships, one change row each and a run',
   expect(runs).toEqual([{ run_id: runId }])
 })
 
+test('the change log dates an addition exactly as the membership does', async () => {
+  await sync(db, user, [remoteGroup(), remoteGroup(), remoteGroup()])
+  const dates = await db.$client`
+    select m.since = c.at as same from memberships m
+    join membership_changes c on c.user_id = m.user_id and c.group_id = m.group_id where m.user_id = ${user.userId}`
+  expect(dates).toEqual([{ same: true }, { same: true }, { same: true }])
+})
+
 test('an unchanged user costs one statement, writes no group or membership and is recorded', async () => {
   const groups = Array.from({ length: 30 }, () => remoteGroup())
   await sync(db, user, groups)
