@@ -1,3 +1,4 @@
+import { servicePrincipalId } from './service-principal-id.ts'
 import { mutate, type Mutation } from './mutations.ts'
 import { groupOf, type NewGroup } from './new-group.ts'
 import { userOf, type NewUser } from './new-user.ts'
@@ -46,7 +47,8 @@ export type Tenant = {
   }): DirectoryRole
   addAdministrativeUnit(wanted: { displayName: string; description?: string }): AdministrativeUnit
   addDevice(wanted: { displayName: string }): Device
-  addServicePrincipal(wanted: { displayName: string }): ServicePrincipal
+  /** With a client id, the one that tokens of that app are about. */
+  addServicePrincipal(wanted: { displayName: string; appId?: string }): ServicePrincipal
   /** Adds a user, a group or one of these to a group, directory role or administrative unit; adding twice changes nothing. */
   addMember(containerId: string, memberId: string): void
   removeMember(containerId: string, memberId: string): void
@@ -186,11 +188,13 @@ function otherMembers(directory: Directory): Part<'addDevice' | 'addServicePrinc
       others.set(device.id, device)
       return device
     },
-    addServicePrincipal({ displayName }) {
+    addServicePrincipal({ displayName, appId }) {
+      const own = shared()
       const principal: ServicePrincipal = {
         '@odata.type': '#microsoft.graph.servicePrincipal',
-        ...shared(),
-        appId: directory.random.uuid(),
+        ...own,
+        id: appId === undefined ? own.id : servicePrincipalId(directory.tenantId, appId),
+        appId: appId ?? directory.random.uuid(),
         displayName,
       }
       others.set(principal.id, principal)

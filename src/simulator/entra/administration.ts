@@ -6,7 +6,21 @@ import { findApp, type Authority } from './authority.ts'
 import type { PublishedKey } from './signing-keys.ts'
 import type { FrontChannelLogout } from './session.ts'
 import { declaresCp1 } from './challenges.ts'
+import type { IdTokenFault } from '../id-token-faults.ts'
+import { ownApiClaims } from './own-api-claims.ts'
 import { issueDelegated, type DelegatedTokens } from './issuing.ts'
+
+export type AppTokenWanted = {
+  /** Whose token it is. */
+  clientId: string
+  /** Whose API it is for. */
+  apiId?: string
+  /** App roles of the API that it carries; default all that the API has. */
+  roles?: readonly string[]
+  fault?: IdTokenFault
+  /** Where the client asked, which is in the issuer; default over http. */
+  authorityHost?: string
+}
 
 /** What a test, or an administrator, does with the people and tokens of a tenant. */
 export type EntraAdministration = {
@@ -18,6 +32,11 @@ export type EntraAdministration = {
     idOrUserPrincipalName: string,
     wanted?: { scope?: string; clientId?: string; claims?: string },
   ): Promise<DelegatedTokens>
+  /**
+   * An app's own token for the API of an app, default the first, as `client_credentials` over http returns it; with a fault,
+   * one that is wrong in that way, and undefined where the fault says that there is none.
+   */
+  appToken(wanted: AppTokenWanted): Promise<string | undefined>
   /** Codes, access, refresh and ID tokens issued since the start or the last reset, oldest first. */
   issuedTokens(): string[]
   /** Makes all refresh tokens the user holds answer 50173; access tokens live on, as without CAE. */
@@ -83,6 +102,14 @@ export function administrationOf(
         sessionId,
         cp1: declaresCp1(claims),
       })
+    },
+    async appToken({ clientId, apiId, roles, fault, authorityHost = entraUrl }) {
+      const client = findApp(authority, clientId)
+      const api = findApp(authority, apiId ?? apps[0]?.clientId)
+      const claims = ownApiClaims(authority, authorityHost, tokens.lifetime(), { client, api, roles })
+      const token = fault ? await keys.spoil(claims, fault) : await keys.sign(claims)
+      if (token !== undefined) tokens.remember(token)
+      return token
     },
     issuedTokens: () => tokens.issued(),
     revokeUserTokens: (userId) => tokens.revoke(tenant.user(userId).id),

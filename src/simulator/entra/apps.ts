@@ -29,6 +29,10 @@ export type SimulatedApp = {
   exposedScopes?: readonly string[]
   /** App roles of this app's own API that app-only tokens for it carry. */
   ownRoles?: readonly string[]
+  /** `requestedAccessTokenVersion` of its API. Default 2. */
+  accessTokenVersion?: 1 | 2
+  /** Whether its API asks for the optional claim `idtyp`, which says that a token is an app's own. Default false. */
+  idTypeClaim?: boolean
 }
 
 /** An app, and what it proved itself with at the token endpoint; undefined where it didn't come there. */

@@ -87,6 +87,11 @@ export function issuerOf({ shared, directory }: Authority, baseUrl: string): str
   return `${baseUrl}/${shared ? '{tenantid}' : directory.tenantId}/v2.0`
 }
 
+/** The issuer of tokens of version 1.0, whatever host is asked (Entra docs: access-tokens). */
+export function firstVersionIssuer({ shared, directory }: Authority): string {
+  return `https://sts.windows.net/${shared ? '{tenantid}' : directory.tenantId}/`
+}
+
 export type Account = { home: Authority; user: User }
 
 /** The user with an id or user principal name: of this tenant, or where the path named none, of any. */

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
 import type { JWTPayload } from 'jose'
 import type { User } from '../directory/objects.ts'
+import { servicePrincipalId } from '../directory/service-principal-id.ts'
 import { proofClaim, type KnownApp, type SimulatedApp } from './apps.ts'
-import { issuerOf, type Authority } from './authority.ts'
+import { firstVersionIssuer, issuerOf, type Authority } from './authority.ts'
 import { graphResource, type GrantedScopes } from './scopes.ts'
 
 /** The tenant that guests are at home in whose own isn't simulated. */
@@ -80,7 +81,7 @@ export function appOnlyGraphClaims(
   lifetime: number,
   app: KnownApp,
 ): { oid: string; exp: number } & Record<string, unknown> {
-  const oid = servicePrincipalId(authority, app.clientId)
+  const oid = servicePrincipalId(authority.directory.tenantId, app.clientId)
   const roles = authority.consents.grantedRoles(app)
   return {
     ...graphClaims(authority, lifetime, app),
@@ -88,51 +89,6 @@ export function appOnlyGraphClaims(
     oid,
     sub: oid,
     ...(roles.length > 0 ? { roles: [...roles] } : {}),
-  }
-}
-
-/** A v2 access token for an app's own API, as an app-only client gets it (Entra docs: access-token-claims). */
-export function ownApiClaims(
-  authority: Authority,
-  baseUrl: string,
-  lifetime: number,
-  grant: { client: KnownApp; api: SimulatedApp },
-): JWTPayload {
-  const now = seconds(authority)
-  const oid = servicePrincipalId(authority, grant.client.clientId)
-  return {
-    aud: grant.api.clientId,
-    iss: issuerOf(authority, baseUrl),
-    iat: now,
-    nbf: now,
-    exp: now + lifetime,
-    azp: grant.client.clientId,
-    azpacr: proofClaim(grant.client),
-    oid,
-    sub: oid,
-    tid: authority.directory.tenantId,
-    uti: hash('uti', crypto.randomUUID()).slice(0, 22),
-    ver: '2.0',
-    ...(grant.api.ownRoles && grant.api.ownRoles.length > 0 ? { roles: [...grant.api.ownRoles] } : {}),
-  }
-}
-
-/** A v2 access token for an app's own API, as its users' clients get it (Entra docs: access-token-claims). */
-export function ownApiUserClaims(
-  authority: Authority,
-  baseUrl: string,
-  lifetime: number,
-  grant: { client: KnownApp; user: User; api: { app: SimulatedApp; scopes: readonly string[] } },
-): JWTPayload {
-  const { client, user, api } = grant
-  const { roles: _, ...claims } = ownApiClaims(authority, baseUrl, lifetime, { client, api: api.app })
-  return {
-    ...claims,
-    name: user.displayName,
-    oid: user.id,
-    preferred_username: user.userPrincipalName,
-    scp: api.scopes.join(' '),
-    sub: pairwiseSubject(authority, api.app.clientId, user.id),
   }
 }
 
@@ -145,7 +101,7 @@ function graphClaims(
   const { tenantId } = authority.directory
   return {
     aud: graphResource,
-    iss: `https://sts.windows.net/${tenantId}/`,
+    iss: firstVersionIssuer(authority),
     iat: now,
     nbf: now,
     exp: now + lifetime,
@@ -170,12 +126,6 @@ function homeOf({ tenants }: Authority, guest: User): string {
 /** A user's `sub` differs from app to app, so that apps cannot match their users by it. */
 function pairwiseSubject(authority: Authority, clientId: string, userId: string): string {
   return hash(authority.directory.tenantId, clientId, userId)
-}
-
-/** The object id of the app's service principal: a stable, UUID-shaped digest of tenant and app. */
-function servicePrincipalId(authority: Authority, clientId: string): string {
-  const hex = createHash('sha256').update(`${authority.directory.tenantId} ${clientId}`).digest('hex')
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`
 }
 
 function hash(...parts: readonly string[]): string {

@@ -2,7 +2,7 @@ import type { JWK } from 'jose'
 import type { HttpAnswer } from '../http.ts'
 import { jsonAnswer } from './aadsts.ts'
 import { consumerTenant } from './signing-keys.ts'
-import { issuerOf, type Authority } from './authority.ts'
+import { firstVersionIssuer, issuerOf, type Authority } from './authority.ts'
 
 /** The OpenID configuration of the tenant, on the host that was asked (Entra docs: v2-protocols-oidc). */
 export function openIdConfiguration(authority: Authority, baseUrl: string, graphUrl: string): HttpAnswer {
@@ -28,6 +28,20 @@ export function openIdConfiguration(authority: Authority, baseUrl: string, graph
     cloud_instance_name: new URL(baseUrl).host,
     cloud_graph_host_name: new URL(graphUrl).host,
     msgraph_host: new URL(graphUrl).host,
+  })
+}
+
+/** The same for tokens of version 1.0, as far as a client needs it to validate them. */
+export function firstVersionConfiguration(authority: Authority, baseUrl: string): HttpAnswer {
+  const tenant = `${baseUrl}/${authority.shared ?? authority.directory.tenantId}`
+  return jsonAnswer(200, {
+    issuer: firstVersionIssuer(authority),
+    authorization_endpoint: `${tenant}/oauth2/authorize`,
+    token_endpoint: `${tenant}/oauth2/token`,
+    jwks_uri: `${tenant}/discovery/keys`,
+    response_types_supported: ['code'],
+    subject_types_supported: ['pairwise'],
+    id_token_signing_alg_values_supported: ['RS256'],
   })
 }
 

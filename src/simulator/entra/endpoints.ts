@@ -3,7 +3,7 @@ import { AadstsError, tokenErrorAnswer } from './aadsts.ts'
 import { adminConsent } from './admin-consent.ts'
 import { authorize } from './authorize.ts'
 import { authorityNamed, type Authority, type EntraHost } from './authority.ts'
-import { keySet, openIdConfiguration } from './discovery.ts'
+import { firstVersionConfiguration, keySet, openIdConfiguration } from './discovery.ts'
 import { logout } from './logout.ts'
 import { errorPage } from './pages.ts'
 import { token } from './token.ts'
@@ -14,6 +14,9 @@ const endpoints: Readonly<Record<string, Endpoint>> = {
   'GET /v2.0/.well-known/openid-configuration': (authority, request) =>
     openIdConfiguration(authority, request.baseUrl, graphUrlFor(authority, request)),
   'GET /discovery/v2.0/keys': (authority, request) => keySet(authority, request.baseUrl),
+  'GET /.well-known/openid-configuration': (authority, request) =>
+    firstVersionConfiguration(authority, request.baseUrl),
+  'GET /discovery/keys': (authority, request) => keySet(authority, request.baseUrl),
   'GET /oauth2/v2.0/authorize': authorize,
   'POST /oauth2/v2.0/authorize': authorize,
   'POST /oauth2/v2.0/token': token,

@@ -5,7 +5,8 @@ import { AadstsError } from './aadsts.ts'
 import type { KnownApp, SimulatedApp } from './apps.ts'
 import type { Authority } from './authority.ts'
 import { consentedScopes } from './consents.ts'
-import { delegatedGraphClaims, idTokenClaims, ownApiUserClaims } from './claims.ts'
+import { delegatedGraphClaims, idTokenClaims } from './claims.ts'
+import { ownApiUserClaims } from './own-api-claims.ts'
 import { graphResource } from './scopes.ts'
 
 /** A request to the token endpoint by a client that proved who it is. */

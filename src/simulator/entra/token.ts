@@ -5,7 +5,8 @@ import type { HttpAnswer, HttpRequest } from '../http.ts'
 import { AadstsError, jsonAnswer, tokenErrorAnswer } from './aadsts.ts'
 import { findGuest, type Authority } from './authority.ts'
 import { declaresCp1, readClaims } from './challenges.ts'
-import { appOnlyGraphClaims, ownApiClaims } from './claims.ts'
+import { appOnlyGraphClaims } from './claims.ts'
+import { ownApiClaims } from './own-api-claims.ts'
 import { authenticateClient } from './client-authentication.ts'
 import {
   assertTenantNamed,

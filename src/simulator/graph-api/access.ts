@@ -46,6 +46,10 @@ const accepted = {
     delegated: ['User.Read.All', ...readGroups, ...readBasicGroups],
     application: ['User.Read.All', ...readGroups, ...readBasicGroups],
   },
+  servicePrincipalMemberOf: {
+    delegated: ['Application.Read.All', 'Application.ReadWrite.All'],
+    application: ['Application.Read.All', 'Application.ReadWrite.All'],
+  },
   myMemberIds: { delegated: ['User.Read', ...readUsers], application: [] },
   memberIds: {
     delegated: [...readGroups, ...readBasicGroups],

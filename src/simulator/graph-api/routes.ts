@@ -27,6 +27,8 @@ export function route(call: GraphCall, segments: readonly string[]): GraphReply 
       return rest[0] === undefined || rest[0] === '$count'
         ? groups(call, rest)
         : groupRoute(call, rest[0], rest.slice(1))
+    case 'serviceprincipals':
+      return servicePrincipalRoute(call, rest[0] ?? '', rest.slice(1))
     case 'directoryroles':
       return directoryRoles(call, rest)
     case 'directoryobjects':
@@ -86,6 +88,16 @@ function groupRoute(call: GraphCall, id: string, rest: readonly string[]): Graph
     default:
       throw unknownSegment(name)
   }
+}
+
+/** Only which groups an app is in, by its object id (Graph docs: serviceprincipal-list-memberof). */
+function servicePrincipalRoute(call: GraphCall, id: string, rest: readonly string[]): GraphReply {
+  const [name = '', ...after] = rest
+  const segments = readSegments(after)
+  if (!segments || (name !== 'memberOf' && name !== 'transitiveMemberOf')) throw unknownSegment(name)
+  requirePermission(call.access, 'servicePrincipalMemberOf')
+  const principal = call.tenant.directory.others.get(id.toLowerCase()) ?? refuseUnknown(id)
+  return get(call, () => answerMemberOf(call, principal.id, name === 'transitiveMemberOf', segments))
 }
 
 function directoryObjectRoute(call: GraphCall, id: string, rest: readonly string[]): GraphReply {
