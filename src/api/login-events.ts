@@ -1,23 +1,27 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
-import { Hono, type Context, type MiddlewareHandler } from 'hono'
+import { Hono, type MiddlewareHandler } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import type { Logger } from 'pino'
 import { z } from 'zod'
-import { isUnreachable } from '../../db/reachable.ts'
-import { toSyncError } from '../errors.ts'
-import { describeProblems, plainMessage, type RequestProblem } from './problems.ts'
+import { requireApiKey } from './api-keys.ts'
+import { describeProblems, invalid, plainMessage, type RequestProblem } from './problems.ts'
+import { unavailable } from './unavailable.ts'
+
+export const stored = z.object({ eventId: z.guid() })
+
+export const runReported = z.object({ eventId: z.guid(), outcome: z.string(), runId: z.guid().optional() })
 
 export type LoginEventsParts<User> = {
   /** Shape of the body, `waitUpToMs` aside. */
   user: z.ZodType<User>
-  loginSucceeded: (user: User, options: { waitUpToMs?: number }) => Promise<{ eventId: string }>
+  loginSucceeded: (user: User, options: { waitUpToMs?: number }) => Promise<z.output<typeof runReported>>
   /** None closes the route: every request is then 401. */
   apiKeys: readonly string[]
   log: Logger
 }
 
 const maxBodyBytes = 64 * 1024
-const waitOptions = z.object({
+/** What stands in the body beside the person. */
+export const waitOptions = z.object({
   waitUpToMs: z.int().min(0).max(30_000).optional(),
 })
 
@@ -39,26 +43,13 @@ export function loginEvents<User>(parts: LoginEventsParts<User>): Hono {
         const result = await parts.loginSucceeded(body.user, { waitUpToMs: body.waitUpToMs })
         return body.waitUpToMs > 0 ? c.json(result, 200) : c.json({ eventId: result.eventId }, 202)
       } catch (error) {
-        return notStored(parts.log, c, error)
+        const message = 'the event was not stored; send it again'
+        return unavailable(c, error, { log: parts.log, what: 'login event not stored', message })
       }
     },
   )
   app.all('/login-events', (c) => c.json({ error: 'method_not_allowed' }, 405, { Allow: 'POST' }))
   return app
-}
-
-/** RFC 6750. Every key is compared in full, so that time tells neither which key nor how much of it was right. */
-function requireApiKey(apiKeys: readonly string[]): MiddlewareHandler {
-  const digest = (text: string) => createHash('sha256').update(text).digest()
-  const known = apiKeys.map(digest)
-  return async (c, next) => {
-    const presented = /^Bearer +(\S+) *$/i.exec(c.req.header('Authorization') ?? '')?.[1]
-    const candidate = digest(presented ?? '')
-    const matches = known.filter((key) => timingSafeEqual(key, candidate)).length
-    if (presented !== undefined && matches > 0) return await next()
-    const challenge = `Bearer realm="entra-group-sync"${presented === undefined ? '' : ', error="invalid_token"'}`
-    return c.json({ error: 'unauthorized' }, 401, { 'WWW-Authenticate': challenge })
-  }
 }
 
 const requireJson: MiddlewareHandler = async (c, next) => {
@@ -85,17 +76,4 @@ function parseBody<User>(
   if (user.success && options.success) return { user: user.data, waitUpToMs: options.data.waitUpToMs ?? 0 }
   const issues = [...(user.error?.issues ?? []), ...(options.error?.issues ?? [])]
   return { problems: describeProblems(issues, body) }
-}
-
-const invalid = (c: Context, problems: RequestProblem[]) =>
-  c.json({ error: 'invalid_request', problems }, 400)
-
-function notStored(log: Logger, c: Context, error: unknown): Response {
-  const { code } = toSyncError(error)
-  const unreachable = code === 'database_failed' || isUnreachable(error)
-  log.error({ code: unreachable ? 'database_failed' : code }, 'login event not stored')
-  if (!unreachable) return c.json({ error: 'internal' }, 500)
-  return c.json({ error: 'unavailable', message: 'the event was not stored; send it again' }, 503, {
-    'Retry-After': '5',
-  })
 }

@@ -24,7 +24,7 @@ const maxOpen = 4
 const tellEveryMs = 10_000
 
 /** A client state has at most 128 characters (Graph docs: resources/subscription). */
-const item = z.object({
+export const notificationItem = z.object({
   subscriptionId: z.string().max(128),
   tenantId: z.string().max(64),
   clientState: z.string().max(128),
@@ -32,7 +32,7 @@ const item = z.object({
 })
 const collection = z.object({ value: z.array(z.unknown()) })
 
-type Item = z.output<typeof item>
+type Item = z.output<typeof notificationItem>
 
 /**
  * `POST /notifications/<source>`, and `…/lifecycle`: where Graph tells of changes (Graph docs:
@@ -98,7 +98,7 @@ function slugIn(c: Context): string {
 function itemsOf(text: string): Item[] | undefined {
   try {
     const read = collection.safeParse(JSON.parse(text))
-    return read.data?.value.slice(0, maxItems).flatMap((each) => item.safeParse(each).data ?? [])
+    return read.data?.value.slice(0, maxItems).flatMap((each) => notificationItem.safeParse(each).data ?? [])
   } catch {
     return undefined
   }

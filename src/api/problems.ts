@@ -1,7 +1,17 @@
-import type { z } from 'zod'
+import type { Context } from 'hono'
+import { z } from 'zod'
 
-/** One wrong field of a request, by its path: `tokens.accessToken`, `tokens.scopes[2]`. */
-export type RequestProblem = { field: string; message: string }
+/** Body of a 400. A wrong field is named by its path: `tokens.accessToken`, `tokens.scopes[2]`. */
+export const invalidRequest = z.object({
+  error: z.literal('invalid_request'),
+  problems: z.array(z.object({ field: z.string(), message: z.string() })),
+})
+
+export type RequestProblem = z.output<typeof invalidRequest>['problems'][number]
+
+/** The 400 that names them. */
+export const invalid = (c: Context, problems: readonly RequestProblem[]) =>
+  c.json({ error: 'invalid_request', problems }, 400)
 
 type Issue = z.core.$ZodIssue
 type Path = readonly PropertyKey[]
@@ -84,7 +94,8 @@ function fieldName(path: Path): string {
   return name.replace(/^\./, '') || 'body'
 }
 
-const printable = (key: string) => (/^[\w-]{1,40}$/.test(key) ? key : '(unprintable name)')
+/** The name of a field that somebody else has chosen. */
+export const printable = (key: string) => (/^[\w-]{1,40}$/.test(key) ? key : '(unprintable name)')
 
 function valueAt(body: unknown, path: Path): unknown {
   return path.reduce<unknown>(

@@ -1,6 +1,7 @@
 import { Hono, type Context } from 'hono'
 import { csrf } from 'hono/csrf'
 import type { Logger } from 'pino'
+import type { z } from 'zod'
 import type { Database } from '../../db/client.ts'
 import { askForSync, findSessionView, withdrawSyncAsk, type SessionView } from '../../db/session-view.ts'
 import { findTokenState } from '../../db/token-states.ts'
@@ -8,6 +9,7 @@ import { databaseFailure } from '../database-failure.ts'
 import { syncsGroups } from '../source-config.ts'
 import type { SignInSource } from './sign-in-source.ts'
 import { problemPage } from '../page.ts'
+import type { sessionAnswer } from './session-paths.ts'
 import type { Session, Sessions } from './session.ts'
 import { signedInPage, signedOutPage } from './sign-in-page.ts'
 
@@ -49,7 +51,14 @@ export function sessionRoutes(parts: SessionRouteParts): Hono {
       return c.json({ error: 'unavailable' }, 503, { 'Retry-After': '5' })
     const { user, groups, freshness } = view.view
     const { syncedAt, state } = freshness
-    return c.json({ signedIn: true, source: session.source, user, groups, freshness: { syncedAt, state } })
+    const body: z.output<typeof sessionAnswer> = {
+      signedIn: true,
+      source: session.source,
+      user,
+      groups: [...groups],
+      freshness: { syncedAt, state },
+    }
+    return c.json(body)
   })
 
   app.post('/sign-out', ownForm, async (c) => {

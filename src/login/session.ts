@@ -44,7 +44,7 @@ export type Sessions = {
 export type SessionOptions = {
   db: Database
   sessionKeys: readonly NamedKey[]
-  /** Adds `__Host-`, which binds the cookie to this very host (RFC 6265bis). */
+  /** See {@link sessionCookieName}. */
   secure: boolean
   rules: SessionRules
   /** Seconds after which it ends, whatever is done in it. */
@@ -53,13 +53,16 @@ export type SessionOptions = {
   accepts?: (session: Pick<Session, 'source' | 'tenantId'>) => boolean
 }
 
+/** `__Host-` binds the cookie to this very host (RFC 6265bis). */
+export const sessionCookieName = (secure: boolean) => (secure ? '__Host-egs_session' : 'egs_session')
+
 const claims = z.object({ sid: z.uuid() })
 
 /** Sessions in Postgres, of which the browser has the id in a signed cookie. The first key signs, all verify. */
 export function createSessions(options: SessionOptions): Sessions {
   const { db, rules, lifeSeconds, accepts = () => true } = options
   const keys = cookieKeys(options.sessionKeys, 'session')
-  const name = options.secure ? '__Host-egs_session' : 'egs_session'
+  const name = sessionCookieName(options.secure)
   const cookie = { path: '/', httpOnly: true, sameSite: 'Lax', secure: options.secure } as const
   const idOf = async (c: Context) => await verify(keys, getCookie(c, name))
   const read = async (c: Context) => {

@@ -3,7 +3,7 @@ import { chooseSource, type SourceConfig } from '../source-config.ts'
 
 const guid = z
   .string()
-  .regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i, 'must be a GUID')
+  .regex(/^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/, 'must be a GUID')
   .transform((text) => text.toLowerCase())
 // Postgres refuses NUL in text.
 const label = z
