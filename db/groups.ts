@@ -25,6 +25,19 @@ export async function findSharedGroups(
   return row ?? { now: '', objectIds: [] }
 }
 
+/** Which of these groups of a tenant are known to be deleted, by object id. */
+export async function listDeleted(
+  db: Database,
+  tenantId: string,
+  objectIds: readonly string[],
+): Promise<string[]> {
+  const rows = await db.$client<{ objectId: string }[]>`
+    select object_id as "objectId" from groups
+    where tenant_id = ${tenantId} and deleted_at is not null
+      and object_id in (select json_array_elements_text(${JSON.stringify(objectIds)}::text::json))`
+  return rows.map(({ objectId }) => objectId)
+}
+
 export type Deletion = {
   tenantId: string
   objectIds: readonly string[]

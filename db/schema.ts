@@ -22,6 +22,10 @@ export const users = pgTable(
     id: uuid().primaryKey().defaultRandom(),
     tenantId: text('tenant_id').notNull(),
     objectId: text('object_id').notNull(),
+    /** A service is an app that has exchanged a token of its own; nobody signs in as it. */
+    kind: text().notNull().default('person'),
+    /** Of a service: the client id of its app registration. */
+    appId: text('app_id'),
     userPrincipalName: text('user_principal_name'),
     displayName: text('display_name'),
     mail: text(),
@@ -57,6 +61,7 @@ export const users = pgTable(
       'users_sync_state',
       sql`${table.syncState} in ('never', 'synced', 'held', 'needs_login', 'denied', 'failed')`,
     ),
+    check('users_kind', sql`${table.kind} in ('person', 'service')`),
     check('users_disabled_by', sql`${table.disabledBy} in ('entra', 'local')`),
     check('users_disabled', sql`${table.enabled} = (${table.disabledBy} is null)`),
     index('users_due').on(table.lastSyncedAt.asc().nullsFirst(), table.id),
@@ -148,7 +153,10 @@ export const syncRuns = pgTable(
     approvedAt: at('approved_at'),
   },
   (table) => [
-    check('sync_runs_cause', sql`${table.cause} in ('login', 'resync', 'manual', 'approve', 'absent')`),
+    check(
+      'sync_runs_cause',
+      sql`${table.cause} in ('login', 'resync', 'manual', 'approve', 'absent', 'exchange')`,
+    ),
     check(
       'sync_runs_outcome',
       sql`${table.outcome} in ('applied', 'unchanged', 'stale', 'held', 'needs_login', 'denied', 'failed')`,

@@ -1,7 +1,7 @@
 import type { Database } from './client.ts'
 
-/** `absent`: a resync applies the source's rule for people who don't come back. */
-export type RunCause = 'login' | 'resync' | 'manual' | 'approve' | 'absent'
+/** `absent`: a resync applies the source's rule for people who don't come back. `exchange`: a service told its roles. */
+export type RunCause = 'login' | 'resync' | 'manual' | 'approve' | 'absent' | 'exchange'
 
 /** What is known of a run before it ends. Its id is made by who starts it, anew for every attempt. */
 export type Run = {

@@ -16,6 +16,7 @@ const { settingsFileReader } = await import('./settings-file.ts')
 
 /** Loaded when a command runs, so that --help needn't wait for everything. */
 const commands = async () => await import('./commands.ts')
+const keyCommands = async () => await import('./key-commands.ts')
 const peopleCommands = async () => await import('./people-commands.ts')
 
 /** A whole number for an option. */
@@ -106,15 +107,21 @@ program
   .addOption(new Option('--list', 'show the latest, with what became of them').conflicts(['user', 'wait']))
   .option('--json', 'with --list: print them as JSON')
   .action(async (options) => await (await import('./resync-command.ts')).runResync(options, stopping))
-program
+const keys = program
   .command('keys')
-  .description('the keys that seal stored tokens')
+  .description('the keys that seal stored tokens, and those that sign local ones')
+keys
   .command('rotate')
   .description(
-    'seals anew, with the first of TOKEN_ENCRYPTION_KEYS, every stored token that another key seals; exit code 1 if some do not open',
+    'seals anew, with the first of TOKEN_ENCRYPTION_KEYS, every stored token and signing key that another key seals; exit code 1 if some do not open',
   )
   .option('--batch <n>', 'how many at once', wholeNumber(1, 10_000), 500)
-  .action(async (options) => await (await commands()).runRotateKeys(options, stopping))
+  .action(async (options) => await (await keyCommands()).runRotateKeys(options, stopping))
+keys
+  .command('replace-signing')
+  .description('makes the next key that signs local tokens, which it does by itself every thirty days')
+  .option('--now', 'it signs at once, and what older ones have signed is refused: for a key that has leaked')
+  .action(async (options) => await (await keyCommands()).runReplaceSigningKey(options, stopping))
 program
   .command('sources')
   .description(

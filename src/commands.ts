@@ -1,17 +1,13 @@
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { closeDatabase, cutDatabase, openDatabase } from '../db/client.ts'
 import { migrateDatabase } from '../db/migrate.ts'
-import { countSealedOtherwise } from '../db/sealed-tokens.ts'
 import { findResync } from '../db/resyncs.ts'
 import { approveHeldRun } from './approve.ts'
 import { loadConfig, readEnvironment } from './config.ts'
-import { openContext, requireTables } from './context.ts'
-import { databaseFailure, queueStartUpFailure, startUpFailure } from './database-failure.ts'
+import { openContext } from './context.ts'
+import { queueStartUpFailure, startUpFailure } from './database-failure.ts'
 import { ConfigInvalid } from './errors.ts'
 import { createLog } from './log.ts'
-import { rotateKeys } from './login/rotate-keys.ts'
-import { createVault } from './login/vault.ts'
 import { createProgress } from './progress.ts'
 import { openQueueBackend } from './queue/backend.ts'
 import { syncQueueName } from './queue/catalogue.ts'
@@ -86,33 +82,6 @@ export async function runApprove(
 }
 
 const isUuid = (text: string) => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text)
-
-/** `keys rotate`: may be stopped and started again; exit code 1 where a key that is still needed is missing. */
-export async function runRotateKeys({ batch }: { batch: number }, signal: AbortSignal): Promise<void> {
-  const config = loadConfig(readEnvironment(), { tokenKeysOnly: true })
-  const db = openDatabase(config.databaseUrl, { max: 2, prepare: config.databasePrepare })
-  try {
-    await unlessAborted(signal, requireTables(db))
-    const vault = createVault(config.tokenKeys)
-    const due = await unlessAborted(signal, countSealedOtherwise(db, vault.keyId))
-    const onProgress = (seen: number) => void process.stderr.write(`${seen}/${Math.max(due, seen)} read\n`)
-    const rotating = rotateKeys({ db, vault, batch, onProgress })
-    const { resealed, overtaken, unreadable } = await unlessAborted(signal, rotating)
-    print(`Sealed anew with ${vault.keyId}: ${resealed}.`)
-    if (overtaken > 0) print(`Written by other processes meanwhile: ${overtaken}. Run this again.`)
-    for (const [keyId, tokens] of unreadable) print(`Sealed with ${keyId} and not readable: ${tokens}.`)
-    if (unreadable.size > 0) {
-      print('Put the missing keys back into TOKEN_ENCRYPTION_KEYS and run this again, or leave it to')
-      print('the next sign-in of those people.')
-      process.exitCode = 1
-    }
-  } catch (error) {
-    signal.throwIfAborted()
-    throw databaseFailure(startUpFailure(error))
-  } finally {
-    await (signal.aborted ? cutDatabase(db) : closeDatabase(db))
-  }
-}
 
 export type SimulateCommandOptions = {
   users: number

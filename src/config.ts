@@ -2,12 +2,14 @@ import { readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { ConfigInvalid, type ConfigProblem } from './errors.ts'
 import {
+  applicationList,
   connectionUrl,
   flag,
   integer,
   namedKeys,
   origin,
   secretList,
+  type Application,
   type NamedKey,
 } from './setting-shapes.ts'
 import { sourcesProblems, type SourceConfig } from './source-config.ts'
@@ -35,6 +37,10 @@ export type Config = {
   session: { idleSeconds: number; lifeSeconds: number }
   /** Bearer keys that may post login events; empty = that route is closed. */
   apiKeys: readonly string[]
+  /** Applications that local tokens are for. */
+  applications: readonly Application[]
+  /** Seconds for which a local token is good. */
+  localTokenSeconds: number
   /** Password of the user `admin`; undefined = the admin pages are closed. */
   adminPassword: string | undefined
   /** Sync jobs one worker process runs at once. */
@@ -73,6 +79,8 @@ const settings = {
   SESSION_IDLE_MINUTES: integer(1, 525_600),
   SESSION_MAX_HOURS: integer(1, 8760),
   API_KEYS: secretList,
+  APPLICATIONS: applicationList,
+  LOCAL_TOKEN_MINUTES: integer(1, 60),
   ADMIN_PASSWORD: z.string().min(12, 'must have at least 12 characters'),
   SYNC_CONCURRENCY: integer(1, 1000),
   GUARD_MIN_REMOVALS: integer(1, 1_000_000),
@@ -207,6 +215,8 @@ function freeze(values: Settings, sources: readonly SourceConfig[]): Config {
       lifeSeconds: (values.SESSION_MAX_HOURS ?? 12) * 3600,
     }),
     apiKeys: values.API_KEYS ?? [],
+    applications: Object.freeze(values.APPLICATIONS ?? []),
+    localTokenSeconds: (values.LOCAL_TOKEN_MINUTES ?? 10) * 60,
     adminPassword: values.ADMIN_PASSWORD,
     syncConcurrency: values.SYNC_CONCURRENCY ?? 10,
     logLevel: values.LOG_LEVEL ?? 'info',

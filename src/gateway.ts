@@ -7,22 +7,31 @@ import { routePath } from 'hono/route'
 import { secureHeaders } from 'hono/secure-headers'
 import type { Logger } from 'pino'
 import type { Database } from '../db/client.ts'
-import { databaseAnswers } from '../db/reachable.ts'
 import { listLatestResyncs, listShownResyncs } from '../db/resync-lists.ts'
 import type { StoredResync } from '../db/resyncs.ts'
 import { endSessionsAt, endSessionsOfPerson } from '../db/sessions.ts'
 import { findWantedClaims } from '../db/token-states.ts'
 import { adminBoard, type BoardQueue } from './admin/board.ts'
+import type { VerifyCaller } from './api/callers.ts'
+import { groups } from './api/groups.ts'
+import { groupsPaths } from './api/groups-paths.ts'
 import { loginEvents } from './api/login-events.ts'
+import { loginEventsPaths } from './api/login-events-paths.ts'
 import { notifications } from './api/notifications.ts'
+import { notificationsPaths } from './api/notifications-paths.ts'
 import { ConfigInvalid } from './errors.ts'
+import { health, healthPaths } from './health.ts'
+import { createIssuer, type IssuerParts } from './issuer/issuer.ts'
+import { issuerPaths } from './issuer/issuer-paths.ts'
 import { reportedUserOf, type LoginReported } from './login/signed-in-user.ts'
 import { oauthSource } from './login/oauth-source.ts'
 import { createPendingSignIns } from './login/oauth-state.ts'
+import { openApiDocument } from './openapi.ts'
 import { problemPage } from './page.ts'
 import { pageStyle } from './page-style.ts'
 import { sessionRoutes } from './login/session-routes.ts'
-import { createSessions, type Session } from './login/session.ts'
+import { createSessions, sessionCookieName, type Session } from './login/session.ts'
+import { sessionPaths } from './login/session-paths.ts'
 import type { SignInSource } from './login/sign-in-source.ts'
 import type { NamedKey } from './setting-shapes.ts'
 import { takesTenant, type SourceConfig } from './source-config.ts'
@@ -40,6 +49,10 @@ export type GatewayParts = {
   /** Of the keys that open stored tokens. */
   tokenKeyIds: readonly string[]
   apiKeys: readonly string[]
+  /** What gives local tokens needs; undefined where there is no application to give one for. */
+  issuer: Omit<IssuerParts, 'readSession'> | undefined
+  /** Who a local token belongs to. Default: whom the issuer has given it to; without one, nobody. */
+  verifyCaller?: VerifyCaller
   /** Undefined closes `/admin`. */
   adminPassword: string | undefined
   db: Database
@@ -66,7 +79,7 @@ const pagePolicy = (authorities: readonly string[]) => ({
  * @throws {ConfigInvalid} for a public URL with a path.
  */
 export function createGateway(parts: GatewayParts): Hono {
-  const { publicUrl, sessionKeys, sources, log, db, loginSucceeded } = parts
+  const { publicUrl, sessionKeys, sources, log, db } = parts
   const configs = [...sources.values()].map(({ config }) => config)
   if (new URL(publicUrl).pathname !== '/') {
     throw new ConfigInvalid([
@@ -103,11 +116,9 @@ export function createGateway(parts: GatewayParts): Hono {
   )
   app.use(notStored)
 
-  app.get('/healthz', (c) => c.json({ ok: true }))
-  app.get('/readyz', async (c) => {
-    const database = await databaseAnswers(db)
-    return c.json({ ok: database, database }, database ? 200 : 503)
-  })
+  app.route('/', health(db))
+  const document = describedRoutes(parts, configs)
+  app.get('/openapi.json', (c) => c.json(document, 200, { 'Cache-Control': 'public, max-age=300' }))
   app.get('/style.css', (c) =>
     c.body(pageStyle, 200, {
       'Content-Type': 'text/css; charset=utf-8',
@@ -129,11 +140,9 @@ export function createGateway(parts: GatewayParts): Hono {
       log,
     }),
   )
-  app.route(
-    '/v1',
-    loginEvents({ user: reportedUserOf(configs), loginSucceeded, apiKeys: parts.apiKeys, log }),
-  )
-  app.route('/v1', notifications({ db, log }))
+  const issuer = parts.issuer && createIssuer({ ...parts.issuer, readSession: sessions.read })
+  if (issuer) app.route('/', issuer.routes)
+  app.route('/v1', apiRoutes({ verifyCaller: issuer?.verifyCaller ?? nobody, ...parts }, configs))
   if (parts.adminPassword !== undefined) {
     const { adminPassword: password, queues } = parts
     const sourceStatus = async () => await readSourceStatus(db, { sources: configs, publicUrl })
@@ -148,6 +157,37 @@ export function createGateway(parts: GatewayParts): Hono {
   app.notFound((c) => notFound(c))
   app.onError((error, c) => failed(log, error, c))
   return app
+}
+
+const nobody: VerifyCaller = async () => undefined
+
+/** What programs ask for, each with a key, a token or a secret of its own. */
+function apiRoutes(
+  parts: GatewayParts & { verifyCaller: VerifyCaller },
+  configs: readonly SourceConfig[],
+): Hono {
+  const { db, apiKeys, verifyCaller, loginSucceeded, log } = parts
+  const app = new Hono()
+  app.route('/', loginEvents({ user: reportedUserOf(configs), loginSucceeded, apiKeys, log }))
+  app.route('/', notifications({ db, log }))
+  app.route('/', groups({ db, apiKeys, verifyCaller, log }))
+  return app
+}
+
+/** The document of all routes that are for programs. */
+function describedRoutes({ publicUrl, issuer }: GatewayParts, configs: readonly SourceConfig[]) {
+  return openApiDocument({
+    publicUrl,
+    sessionCookie: sessionCookieName(publicUrl.startsWith('https:')),
+    parts: [
+      groupsPaths,
+      loginEventsPaths(reportedUserOf(configs)),
+      notificationsPaths,
+      sessionPaths,
+      ...(issuer ? [issuerPaths] : []),
+      healthPaths,
+    ],
+  })
 }
 
 /** By source, where its people must be in one of them for as long as they are signed in. */
@@ -174,7 +214,8 @@ const notStored: MiddlewareHandler = async (c, next) => {
   if (!isBoardFile && !c.res.headers.has('Cache-Control')) c.res.headers.set('Cache-Control', 'no-store')
 }
 
-const speaksJson = (c: Context) => /^\/(v1|session|healthz|readyz)(\/|$)/.test(c.req.path)
+const speaksJson = (c: Context) =>
+  /^\/(v1|session|application|healthz|readyz|openapi\.json)(\/|$)/.test(c.req.path)
 
 async function notFound(c: Context): Promise<Response> {
   if (speaksJson(c)) return c.json({ error: 'not_found' }, 404)

@@ -1,6 +1,8 @@
 import type { Database } from '../db/client.ts'
+import type { SubjectSource } from './exchange.ts'
 import { checkMemberGroups } from './graph/check-groups.ts'
 import { createGraphClient } from './graph/client.ts'
+import { readServiceGroups } from './graph/service-groups.ts'
 import { createTenantBudget, type TenantBudget } from './graph/throttle.ts'
 import type { CheckGroups } from './login/admission.ts'
 import type { StandingOptions } from './login/credential-standing.ts'
@@ -18,12 +20,16 @@ import type { BatchSource } from './sync-batch.ts'
 
 /** A configured source with everything that belongs to it; it opens nothing that has to be closed. */
 export type OpenSource = BatchSource &
-  ResyncSource & {
+  ResyncSource &
+  SubjectSource & {
     config: SourceConfig
     entra: EntraClient
     credentials: AppCredentials
     checkGroups: CheckGroups
   }
+
+/** Milliseconds that an exchange waits to hear which groups a service is in. */
+const readServiceWithinMs = 10_000
 
 /** Milliseconds that a sign-in waits to hear whether the person is in a group. */
 const checkWithinMs = 5000
@@ -50,14 +56,17 @@ export function openSource(
     budgets.set(tenantId, budget)
     return budget
   }
+  const appTokens = createAppTokens(config, credentials)
   return {
     config,
+    clientId,
+    exchange: config.exchange,
     entra,
     credentials,
     slug,
     syncs: syncsGroups(config),
     takesTenant: (tenantId) => takesTenant(config, tenantId),
-    appTokens: createAppTokens(config, credentials),
+    appTokens,
     singleTenant: config.tenant.kind === 'single' ? config.tenant.id : undefined,
     tokens: createUserTokens({ db, vault, renew: entra.renew, exchanged: createExchangedTokens(exchange) }),
     openGraph: (accessToken, priority, signal) =>
@@ -70,6 +79,20 @@ export function openSource(
       const graph = createGraphClient({ baseUrl: graphBaseUrl, accessToken, priority: 'high', signal })
       try {
         return await checkMemberGroups(graph, groupIds)
+      } finally {
+        await budgetOf(tenantId)
+          .settle('high', graph.usage(), 0)
+          .catch(() => undefined)
+      }
+    },
+    readService: async ({ tenantId, objectId, beganAt }) => {
+      // A program waits for its token: as with checkGroups, what it costs is taken from what follows.
+      const { accessToken } = await appTokens.tokenFor(tenantId)
+      const signal = AbortSignal.timeout(readServiceWithinMs)
+      const graph = createGraphClient({ baseUrl: graphBaseUrl, accessToken, priority: 'high', signal })
+      try {
+        const asked = { objectId, read: groupRead, beganAt, withinMs: readServiceWithinMs }
+        return await readServiceGroups(graph, asked)
       } finally {
         await budgetOf(tenantId)
           .settle('high', graph.usage(), 0)

@@ -1,9 +1,11 @@
 import type { Context } from './context.ts'
+import { isPassing, subjectOf } from './exchange.ts'
 import { createGateway, listen } from './gateway.ts'
 import { refusalOf, settleInvitation } from './login/admission.ts'
 import type { SignInSource } from './login/sign-in-source.ts'
 import type { OpenSource } from './open-source.ts'
 import { syncQueueName } from './queue/catalogue.ts'
+import { createSeal } from './sealing.ts'
 import { createEnqueue } from './queue/enqueue.ts'
 
 /** The gateway of a context, listening. Closing it stops accepting and waits for open requests. */
@@ -21,6 +23,7 @@ export async function serveGateway(
     session: config.session,
     tokenKeyIds: config.tokenKeys.map(({ id }) => id),
     apiKeys: config.apiKeys,
+    issuer: config.applications.length > 0 ? issuerOf(context) : undefined,
     adminPassword: config.adminPassword,
     db,
     loginSucceeded,
@@ -32,6 +35,33 @@ export async function serveGateway(
   const listening = await listen(app, { port: config.port, host: config.host })
   log.info({ url: listening.url, publicUrl: config.publicUrl }, 'gateway listens')
   return listening
+}
+
+function issuerOf({ config, db, log, sources }: Context): Parameters<typeof createGateway>[0]['issuer'] {
+  return {
+    publicUrl: config.publicUrl,
+    db,
+    seal: createSeal(config.tokenKeys),
+    applications: config.applications,
+    apiKeys: config.apiKeys,
+    lifeSeconds: config.localTokenSeconds,
+    sources: [...sources.values()].flatMap(({ config: source, takesTenant, entra }) =>
+      source.enabled && source.exchange
+        ? [
+            {
+              slug: source.slug,
+              clientId: source.clientId,
+              rules: source.exchange,
+              takesTenant,
+              authorityOf: entra.authorityOf,
+            },
+          ]
+        : [],
+    ),
+    subjectOf: async (token) => await subjectOf({ db, sources, log }, token),
+    isPassing,
+    log,
+  }
 }
 
 function signInSourceOf({ db, loginSucceeded, log }: Context, source: OpenSource): SignInSource {

@@ -68,6 +68,26 @@ export const secretList = z.string().transform((text, context) => {
   return secrets
 })
 
+/** An application that local tokens are for, and what it asks about them with, if it may. */
+export type Application = { id: string; secret: string | undefined }
+
+/** Ids of applications, each alone or with `=` and a secret, comma-separated. */
+export const applicationList = z.string().transform((text, context): Application[] => {
+  const applications: Application[] = []
+  for (const [index, entry] of text.split(',').entries()) {
+    const [, id, secret] = /^\s*([\w.:/~-]{1,200})(?:=(.*?))?\s*$/.exec(entry) ?? []
+    const problem = (message: string) => context.addIssue(`entry ${index + 1} ${message}`)
+    if (id === undefined) problem('must be the id of an application, alone or followed by = and a secret')
+    else if (applications.some((each) => each.id === id)) problem(`repeats ${id}`)
+    else if (secret !== undefined && secret.length < 24)
+      problem(`(${id}) must have a secret of at least 24 characters`)
+    else if (secret !== undefined && !/^[!-~]+$/.test(secret))
+      problem(`(${id}) must have a secret without spaces and of ASCII characters only`)
+    else applications.push({ id, secret })
+  }
+  return applications
+})
+
 export const flag = z.enum(['true', 'false'], 'must be true or false').transform((text) => text === 'true')
 export const guid = z
   .string()

@@ -62,6 +62,22 @@ export type ResyncSettings = {
   absent: AbsentRule
 }
 
+/** Whose tokens of Entra are exchanged for local ones, and what groups services have of it. */
+export type ExchangeRules = {
+  /** Whose tokens: those that an app has for itself, those it has for a person, or both. */
+  accepts: 'app' | 'delegated' | 'any'
+  /** What a token may be for, besides the client id and `api://` with it: further application id URIs. */
+  audiences: readonly string[]
+  /** Formats that are taken: both, or only that of `requestedAccessTokenVersion` 2. */
+  versions: 'any' | 'v2'
+  /** Client ids of apps that may exchange theirs; `any` asks for a role at least. */
+  callers: 'any' | readonly string[]
+  /** Where a service's groups come from: the roles of its token, what is written down here, or Graph, asked as the app. */
+  groups: 'roles' | 'mapped' | 'graph'
+  /** For `mapped`: object ids of groups by role, or by client id. */
+  groupMap: Readonly<Record<string, readonly string[]>>
+}
+
 /** One configured Entra app registration people sign in through. */
 export type SourceConfig = {
   slug: string
@@ -95,6 +111,8 @@ export type SourceConfig = {
   unitsPer10s: number
   signUp: SignUp
   resync: ResyncSettings
+  /** Undefined: no token is exchanged. */
+  exchange: ExchangeRules | undefined
 }
 
 /** What every sign-in asks for: who it is, and a refresh token. */

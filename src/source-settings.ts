@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import { z } from 'zod'
 import type { ConfigProblem } from './errors.ts'
+import { exchangeOf, exchangeProblems, exchangeSettings, type ToldExchange } from './exchange-settings.ts'
 import { createGroupFilter } from './reconcile/filter.ts'
 import { resyncOf, resyncSettings } from './resync-settings.ts'
 import { flag, guid, guidList, integer, origin, pattern } from './setting-shapes.ts'
@@ -58,6 +59,7 @@ export const sourceSettings = {
   SIGN_UP: words(['anyone', 'invited', 'members']),
   SIGN_UP_GROUPS: guidList,
   ...resyncSettings,
+  ...exchangeSettings,
 } as const
 
 export type SourceSettings = {
@@ -88,6 +90,7 @@ export function sourceOfSettings(
     else if (tenant.kind !== 'single')
       problem('RESYNC_DELTA', 'must be off: only one tenant can be asked for changes')
   }
+  const exchange = exchangeToldBy(values, problem)
   const cloud: Cloud = values.ENTRA_CLOUD ?? 'global'
   return {
     source: Object.freeze<SourceConfig>({
@@ -128,9 +131,32 @@ export function sourceOfSettings(
         },
         { singleTenant: tenant.kind === 'single' },
       ),
+      exchange: exchangeOf(exchange),
     }),
     problems,
   }
+}
+
+const exchangeParts = {
+  accepts: 'EXCHANGE',
+  audiences: 'EXCHANGE_AUDIENCES',
+  versions: 'EXCHANGE_VERSIONS',
+  callers: 'EXCHANGE_CALLERS',
+  groups: 'EXCHANGE_GROUPS',
+  groupMap: 'EXCHANGE_GROUP_MAP',
+} as const
+
+function exchangeToldBy(values: SourceSettings, problem: Tell): ToldExchange {
+  const told = {
+    accepts: values.EXCHANGE,
+    audiences: values.EXCHANGE_AUDIENCES,
+    versions: values.EXCHANGE_VERSIONS,
+    callers: values.EXCHANGE_CALLERS,
+    groups: values.EXCHANGE_GROUPS,
+    groupMap: values.EXCHANGE_GROUP_MAP,
+  }
+  for (const { part, message } of exchangeProblems(told)) problem(exchangeParts[part], message)
+  return told
 }
 
 type Tell = (setting: keyof SourceSettings, message: string) => void

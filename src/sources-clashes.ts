@@ -1,3 +1,5 @@
+import { z } from 'zod'
+import { exchangeProblems, exchangeShape } from './exchange-settings.ts'
 import { guid } from './setting-shapes.ts'
 
 export type EntryProblem = {
@@ -20,6 +22,7 @@ export function clashes(source: unknown): EntryProblem[] {
     ...signUpClashes(source['signUp']),
     ...credentialClashes(source),
     ...resyncClashes(source),
+    ...exchangeClashes(source['exchange']),
   ]
 }
 
@@ -52,6 +55,13 @@ function resyncClashes({ tenant, resync }: Mapping): EntryProblem[] {
   if (read !== 'app') return [{ path, message: 'goes with read: app only' }]
   if (tenant !== 'organizations' && tenant !== 'common') return []
   return [{ path, message: 'must be off: only one tenant can be asked for changes' }]
+}
+
+/** As far as what the file says is of the right kind; what isn't is told as such. */
+function exchangeClashes(exchange: unknown): EntryProblem[] {
+  const told = z.looseObject(exchangeShape).safeParse(exchange).data
+  if (!told) return []
+  return exchangeProblems(told).map(({ part, message }) => ({ path: ['exchange', part], message }))
 }
 
 function credentialClashes({ credentials }: Mapping): EntryProblem[] {

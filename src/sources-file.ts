@@ -2,6 +2,7 @@ import path from 'node:path'
 import { z } from 'zod'
 import type { ConfigProblem } from './errors.ts'
 import { createGroupFilter } from './reconcile/filter.ts'
+import { exchangeOf } from './exchange-settings.ts'
 import { resyncOf } from './resync-settings.ts'
 import { clouds, sourcesProblems, type Credential, type SourceConfig } from './source-config.ts'
 import { tenantSizes } from './source-settings.ts'
@@ -111,6 +112,7 @@ function sourceOf(entry: SourceEntry, defaults: SourcesFileParts['defaults']): S
         ? { policy: 'members', groupIds: signUp.groups ?? [] }
         : { policy: signUp.policy },
     resync: resyncOf(entry.resync, { singleTenant: tenant !== 'organizations' && tenant !== 'common' }),
+    exchange: exchangeOf(entry.exchange),
   })
 }
 

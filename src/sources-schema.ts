@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { exchangeShape } from './exchange-settings.ts'
 import { resyncShape } from './resync-settings.ts'
 import { guid, origin, pattern } from './setting-shapes.ts'
 import { refusePath } from './url-rules.ts'
@@ -159,6 +160,10 @@ const sourceShape = (readers: ValueReaders) => ({
     .strictObject(resyncShape)
     .default({})
     .describe('When and how people are brought up to date who do not sign in.'),
+  exchange: z
+    .strictObject(exchangeShape)
+    .default({})
+    .describe('Whose tokens of Entra are exchanged for local ones, and what groups services have.'),
   authorityHost: origin
     .superRefine(refusePath)
     .optional()
@@ -196,6 +201,7 @@ const entryKeys: Readonly<Record<string, readonly string[]>> = {
   resyncGuard: Object.keys(guardShapes.resyncGuard),
   signUp: Object.keys(signUpShape),
   resync: Object.keys(resyncShape),
+  exchange: Object.keys(exchangeShape),
 }
 
 /** The keys that a mapping of the file may have, by its path. */

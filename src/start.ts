@@ -94,7 +94,7 @@ export async function start(options: StartOptions): Promise<Started> {
         : await startSimulator({ users: options.users, https: false })
     if (simulator) {
       closers.push(() => simulator.close())
-      Object.assign(filled, simulatorSettings(simulator), nonEmpty(environment))
+      Object.assign(filled, simulatorSettings(simulator), demoSettings, nonEmpty(environment))
       const { tenant, entraUrl, graphUrl } = simulator
       say(
         `Simulated tenant of ${tenant.users().length} users and ${tenant.groups().length} groups at ${entraUrl} and ${graphUrl}`,
@@ -138,6 +138,9 @@ async function gatewayPort(publicUrl: string | undefined): Promise<number> {
   const message = `is not set, and ${port}, which goes with PUBLIC_URL, is taken by another program; free it, or set PORT and PUBLIC_URL to another`
   throw new ConfigInvalid([{ setting: 'PORT', message }])
 }
+
+/** Local tokens to look at, for the app itself and whoever signs in. */
+const demoSettings = { APPLICATIONS: 'demo', EXCHANGE: 'app', EXCHANGE_CALLERS: defaultClientId }
 
 /** What `simulate` prints and `start` sets, for a gateway or worker to use a simulated tenant. */
 export function simulatorSettings({ tenant, entraUrl, graphUrl }: Simulator): Record<string, string> {

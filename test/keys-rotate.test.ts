@@ -3,6 +3,10 @@ import { beforeEach, expect, test } from 'vitest'
 import type { NamedKey } from '../src/config.ts'
 import { findTokens } from '../db/delegated-tokens.ts'
 import { insertLoginEvent } from '../db/login-events.ts'
+import { insertSigningKey, listSigningKeys } from '../db/signing-keys.ts'
+import { resealSigningKeys } from '../src/issuer/reseal.ts'
+import { newSigningKey, signingKeyBinding } from '../src/issuer/signing-keys.ts'
+import { createSeal } from '../src/sealing.ts'
 import { tokenBinding } from '../src/login/login-succeeded.ts'
 import { rotateKeys } from '../src/login/rotate-keys.ts'
 import { createVault, type Vault } from '../src/login/vault.ts'
@@ -96,6 +100,20 @@ test('tokens that a sign-in stores during the rotation stay', async () => {
   }
   expect(await rotate(beside)).toMatchObject({ resealed: 0, overtaken: 1 })
   expect(await opened(person!, old)).toBe('of the sign-in')
+})
+
+test('keys that sign local tokens are sealed anew as well, those aside that do not open', async () => {
+  const { db } = database
+  const follows = { after: undefined, beginsInSeconds: 0, keepSeconds: 60 }
+  const first = await newSigningKey(createSeal([oldest]))
+  await insertSigningKey(db, first, follows)
+  const second = await newSigningKey(createSeal([old]))
+  await insertSigningKey(db, second, { ...follows, after: first.kid })
+  expect(await resealSigningKeys(db, createSeal([current, old]))).toEqual({ resealed: 1, unreadable: ['k1'] })
+  const stored = (await listSigningKeys(db)).find(({ kid }) => kid === second.kid)
+  const text = await createSeal([current]).unsealText(stored?.sealed ?? '', signingKeyBinding(second.kid))
+  expect(text).toMatch(/PRIVATE KEY/)
+  expect(await resealSigningKeys(db, createSeal([current, oldest]))).toMatchObject({ resealed: 1 })
 })
 
 test(

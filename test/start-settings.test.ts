@@ -17,11 +17,14 @@ test(
     expect(statSync(file).mode & 0o777).toBe(0o600)
     const settings = Object.entries(parseEnv(readFileSync(file, 'utf8')))
     expect(settings.map(([name]) => name).toSorted()).toEqual([
+      'APPLICATIONS',
       'DATABASE_URL',
       'ENTRA_AUTHORITY_HOST',
       'ENTRA_CLIENT_ID',
       'ENTRA_CLIENT_SECRET',
       'ENTRA_TENANT_ID',
+      'EXCHANGE',
+      'EXCHANGE_CALLERS',
       'GRAPH_BASE_URL',
       'LOG_LEVEL',
       'SESSION_KEYS',

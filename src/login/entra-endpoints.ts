@@ -25,14 +25,20 @@ const maxKept = 500
 /**
  * Reads the metadata of an authority at first use; a failure isn't kept, so that the next one tries again. The issuer is
  * the authority's to tell (a proxy has another address than Entra), but every endpoint must be where the authority is.
+ * Version v1 is what tokens of version 1.0 are validated with, which an API gets that asks for no other (Entra docs:
+ * access-tokens).
  * @throws {SyncError} `unexpected_response` for an endpoint elsewhere; see {@link requestFailure} where nothing can be read.
  */
-export function createEndpoints(authorityHost: string, clientId: string): FindEndpoints {
+export function createEndpoints(
+  authorityHost: string,
+  clientId: string,
+  version: 'v1' | 'v2' = 'v2',
+): FindEndpoints {
   const known = new Map<string, Promise<EntraEndpoints>>()
   return async (segment) => {
     const kept = known.get(segment)
     if (kept) return await kept
-    const reading = discover(authorityHost, segment, clientId)
+    const reading = discover(`${authorityHost}/${segment}${version === 'v2' ? '/v2.0' : ''}`, clientId)
     known.set(segment, reading)
     const [oldest] = known.keys()
     if (known.size > maxKept && oldest !== undefined) known.delete(oldest)
@@ -45,8 +51,8 @@ export function createEndpoints(authorityHost: string, clientId: string): FindEn
   }
 }
 
-async function discover(authorityHost: string, segment: string, clientId: string): Promise<EntraEndpoints> {
-  const url = new URL(`${authorityHost}/${segment}/v2.0/.well-known/openid-configuration`)
+async function discover(authority: string, clientId: string): Promise<EntraEndpoints> {
+  const url = new URL(`${authority}/.well-known/openid-configuration`)
   const execute = url.protocol === 'http:' ? [client.allowInsecureRequests] : []
   const found = await client
     .discovery(url, clientId, undefined, client.None(), {

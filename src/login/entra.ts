@@ -7,9 +7,10 @@ import type { AppCredentials } from './credentials.ts'
 import { createEndpoints, type EntraEndpoints } from './entra-endpoints.ts'
 import { fetchFromEntra } from './entra-fetch.ts'
 import { verifyIdToken } from './id-token.ts'
-import { createKeySet, type KeySet, type OnStale } from './key-set.ts'
+import type { OnStale } from './key-set.ts'
 import type { PendingSignIn } from './oauth-state.ts'
 import { renewTokens } from './renew.ts'
+import { createTokenAuthorities, type TokenAuthorities } from './token-authority.ts'
 import type { RenewedTokenSet } from './tokens.ts'
 
 export type EntraSignIn = {
@@ -34,6 +35,7 @@ export type EntraClient = {
   renew: (tenantId: string, refreshToken: string, claims?: string) => Promise<RenewedTokenSet>
   /** Where to send the browser to sign out at Entra as well; undefined where Entra has no such place. */
   signOutUrl: (returnTo: string, logoutHint: string | undefined) => Promise<URL | undefined>
+  authorityOf: TokenAuthorities['authorityOf']
 }
 
 /** One app registration, for one tenant or several. `onStaleKeys`: see {@link createKeySet}. */
@@ -45,11 +47,7 @@ export function createEntraClient(
   const endpointsOf = createEndpoints(source.authorityHost, source.clientId)
   const signInEndpoints = async () => await endpointsOf(tenantSegment(source))
   const scope = [...openIdScopes, ...source.scopes].join(' ')
-  let keys: { url: string; set: KeySet } | undefined
-  const keySetOf = ({ keys: url }: EntraEndpoints): KeySet => {
-    if (keys?.url !== url.href) keys = { url: url.href, set: createKeySet(url, { onStale: onStaleKeys }) }
-    return keys.set
-  }
+  const { keySetOf, authorityOf } = createTokenAuthorities(source, endpointsOf, onStaleKeys)
   return {
     authorizationUrl: async (pending, redirectUri) => {
       const { configure } = await signInEndpoints()
@@ -102,6 +100,7 @@ export function createEntraClient(
         async () => await renewTokens(configure(credentials.clientAuth), refreshToken, claims),
       )
     },
+    authorityOf,
     signOutUrl: async (returnTo, logoutHint) => {
       const { endSession } = await signInEndpoints()
       if (!endSession) return undefined

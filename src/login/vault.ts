@@ -1,14 +1,14 @@
-import { CompactEncrypt, compactDecrypt, decodeProtectedHeader } from 'jose'
 import { z } from 'zod'
-import type { NamedKey } from '../config.ts'
 import { TokenRejected } from '../errors.ts'
+import { createSeal, Unsealable, type Sealed } from '../sealing.ts'
+import type { NamedKey } from '../setting-shapes.ts'
 
 const contents = z.object({ accessToken: z.string(), refreshToken: z.string().optional() })
 
 /** What a sealed text hides. */
 export type SealedTokens = z.output<typeof contents>
 
-export type Sealed = { text: string; keyId: string }
+export type { Sealed } from '../sealing.ts'
 
 export type Vault = {
   /** Of the key that seals. */
@@ -19,38 +19,19 @@ export type Vault = {
   unseal: (text: string, binding: string) => Promise<SealedTokens>
 }
 
-/**
- * Seals delegated tokens at rest as compact JWE (`dir`, A256GCM, RFC 7516) with the key's id in the header. The binding
- * stands in the protected header, so that a row copied to another user doesn't open.
- */
+/** Seals delegated tokens at rest; see {@link createSeal}. */
 export function createVault(keys: readonly NamedKey[]): Vault {
-  const [current] = keys
-  if (!current) throw new TypeError('a vault needs at least one key')
+  const { keyId, sealText, unsealText } = createSeal(keys)
   return {
-    keyId: current.id,
-    seal: async (tokens, binding) => {
-      const plaintext = new TextEncoder().encode(JSON.stringify(tokens))
-      const jwe = new CompactEncrypt(plaintext).setProtectedHeader({
-        alg: 'dir',
-        enc: 'A256GCM',
-        kid: current.id,
-        sub: binding,
-      })
-      return { text: await jwe.encrypt(current.key), keyId: current.id }
-    },
+    keyId,
+    seal: async (tokens, binding) => await sealText(JSON.stringify(tokens), binding),
     unseal: async (text, binding) => {
       try {
-        const { kid } = decodeProtectedHeader(text)
-        const key = keys.find(({ id }) => id === kid)
-        if (!key) throw unreadable(`sealed with the unknown key ${JSON.stringify(kid)}`)
-        const { plaintext, protectedHeader } = await compactDecrypt(text, key.key, {
-          keyManagementAlgorithms: ['dir'],
-          contentEncryptionAlgorithms: ['A256GCM'],
-        })
-        if (protectedHeader['sub'] !== binding) throw unreadable('sealed for another user')
-        return contents.parse(JSON.parse(new TextDecoder().decode(plaintext)))
+        return contents.parse(JSON.parse(await unsealText(text, binding)))
       } catch (error) {
-        throw error instanceof TokenRejected ? error : unreadable('the sealed text does not open', error)
+        throw error instanceof Unsealable
+          ? unreadable(error.message, error.cause)
+          : unreadable('the sealed text does not open', error)
       }
     },
   }

@@ -37,6 +37,7 @@ export const testSource: SourceConfig = {
   resyncGuard: { minRemovals: 200, maxShare: 0.1 },
   unitsPer10s: 3500,
   resync: resyncOf({}),
+  exchange: undefined,
   signUp: { policy: 'anyone' },
 }
 
@@ -100,6 +101,7 @@ export function testGateway(parts: TestParts) {
     session: { idleSeconds: 3600, lifeSeconds: 8 * 3600 },
     tokenKeyIds: ['k1'],
     apiKeys: ['a-key-of-an-application-1'],
+    issuer: undefined,
     adminPassword: 'a long password',
     syncNow: async ({ userId }) => {
       synced.push(userId)

@@ -38,6 +38,8 @@ export type World = {
   startWorkers: (options?: Partial<WorkersOptions>) => Promise<Workers>
   /** Serves the gateway; its URL. */
   startGateway: () => Promise<string>
+  /** Stops it and serves another at the same address, which knows nothing but what is stored. */
+  restartGateway: () => Promise<void>
   /** Where a token that the simulator issued was written, so far. */
   leaks: () => Promise<string[]>
   /** @throws if a token was written anywhere while the world was open. */
@@ -79,6 +81,7 @@ export async function openWorld(options: WorldOptions): Promise<World> {
   if (!source) throw new Error('the world has no source')
   const closers: (() => Promise<void>)[] = [database.close, () => simulator.close(), context.close]
   const redisUrl = options.backend === 'redis' ? inject('redisUrl') : undefined
+  let gateway: { close: () => Promise<void> } | undefined
   const leaks = () =>
     findLeaks(simulator.issuedTokens(), {
       logged,
@@ -106,9 +109,13 @@ export async function openWorld(options: WorldOptions): Promise<World> {
       return started
     },
     startGateway: async () => {
-      const gateway = await serveGateway(context)
-      closers.push(gateway.close)
+      gateway = await serveGateway(context)
+      closers.push(async () => await gateway?.close())
       return config.publicUrl
+    },
+    restartGateway: async () => {
+      await gateway?.close()
+      gateway = await serveGateway(context)
     },
     leaks,
     close: async () => {

@@ -1,0 +1,114 @@
+import { expect, test } from 'vitest'
+import { loadConfig } from '../src/config.ts'
+import { ConfigInvalid } from '../src/errors.ts'
+import { one, other, sourcesFolder, tenant } from './support/sources-folder.ts'
+
+const { parse } = sourcesFolder()
+
+const complete = {
+  DATABASE_URL: 'postgres://localhost/app',
+  ENTRA_TENANT_ID: tenant,
+  ENTRA_CLIENT_ID: other,
+  ENTRA_CLIENT_SECRET: 'a secret',
+  TOKEN_ENCRYPTION_KEYS: `k1:${Buffer.alloc(32).toString('base64')}`,
+}
+
+const loaded = (environment: Record<string, string>) => loadConfig({ ...complete, ...environment })
+
+function problemsOf(environment: Record<string, string>): string[] {
+  try {
+    loaded(environment)
+  } catch (error) {
+    if (error instanceof ConfigInvalid)
+      return error.problems.map(({ setting, message }) => `${setting} ${message}`)
+    throw error
+  }
+  return []
+}
+
+test('nothing is exchanged, and for nobody, unless told', () => {
+  const config = loaded({})
+  expect([config.applications, config.localTokenSeconds, config.sources[0]?.exchange]).toEqual([
+    [],
+    600,
+    undefined,
+  ])
+})
+
+test('the environment and a file tell the same of an exchange', () => {
+  const told = {
+    accepts: 'any',
+    audiences: ['api://orders', 'https://orders.example/api'],
+    versions: 'v2',
+    callers: [tenant],
+    groups: 'mapped',
+    groupMap: { 'Orders.Read': [other], [tenant]: [other, tenant] },
+  }
+  const config = loaded({
+    EXCHANGE: 'any',
+    EXCHANGE_AUDIENCES: 'api://orders, https://orders.example/api',
+    EXCHANGE_VERSIONS: 'v2',
+    EXCHANGE_CALLERS: tenant.toUpperCase(),
+    EXCHANGE_GROUPS: 'mapped',
+    EXCHANGE_GROUP_MAP: `Orders.Read=${other}; ${tenant} = ${other.toUpperCase()}, ${tenant};`,
+  })
+  expect(config.sources[0]?.exchange).toEqual(told)
+  expect(parse(one({ exchange: told })).sources[0]?.exchange).toEqual(told)
+  expect(parse(one({ exchange: { accepts: 'app', callers: 'any' } })).sources[0]?.exchange).toEqual({
+    accepts: 'app',
+    audiences: [],
+    versions: 'any',
+    callers: 'any',
+    groups: 'roles',
+    groupMap: {},
+  })
+})
+
+test.for<[setting: string, value: string, told: RegExp]>([
+  ['EXCHANGE', 'yes', /must be off, app, delegated or any/],
+  ['EXCHANGE_AUDIENCES', 'orders', /entry 1 must be an application id URI/],
+  ['EXCHANGE_VERSIONS', 'v1', /must be any or v2/],
+  ['EXCHANGE_CALLERS', 'me', /must be any, or client ids/],
+  ['EXCHANGE_GROUPS', 'all', /must be roles, mapped or graph/],
+  ['EXCHANGE_GROUP_MAP', 'Orders.Read', /entry 1 must be an app role or a client id, =/],
+  ['EXCHANGE_GROUP_MAP', `A=${other};A=${other}`, /entry 2 repeats A/],
+  ['EXCHANGE_GROUP_MAP', `__proto__=${other};__proto__=x`, /entry 2 must be/],
+  ['APPLICATIONS', 'orders,orders', /entry 2 repeats orders/],
+  ['APPLICATIONS', 'orders=short', /entry 1 \(orders\) must have a secret of at least 24 characters/],
+  ['APPLICATIONS', `orders=${'é'.repeat(30)}`, /entry 1 \(orders\).+ASCII/],
+  ['APPLICATIONS', 'or ders', /entry 1 must be the id of an application/],
+  ['LOCAL_TOKEN_MINUTES', '61', /must be at most 60/],
+])('%s=%s is refused', ([setting, value, told]) => {
+  const problems = problemsOf({ [setting]: value })
+  expect(problems).toHaveLength(1)
+  expect(problems[0]).toMatch(told)
+  expect(problems[0]?.startsWith(`${setting} `)).toBe(true)
+})
+
+test('what does not go together is told, in the environment and in a file', () => {
+  expect(problemsOf({ EXCHANGE: 'app' })).toEqual([
+    'EXCHANGE_CALLERS is missing: name the client ids of the apps that may, or any',
+  ])
+  expect(problemsOf({ EXCHANGE: 'app', EXCHANGE_CALLERS: 'any', EXCHANGE_GROUPS: 'mapped' })).toEqual([
+    'EXCHANGE_GROUP_MAP is missing: the groups are to come from it',
+  ])
+  expect(problemsOf({ EXCHANGE: 'app', EXCHANGE_CALLERS: 'any', EXCHANGE_GROUP_MAP: `A=${other}` })).toEqual([
+    'EXCHANGE_GROUP_MAP goes with groups that are mapped, and they are roles',
+  ])
+  const { problems } = parse(one({ exchange: { accepts: 'app', groups: 'mapped' } }))
+  expect(problems).toEqual([
+    expect.stringMatching(/exchange\.callers is missing/),
+    expect.stringMatching(/exchange\.groupMap is missing/),
+  ])
+  expect(parse(one({ exchange: { accept: 'app' } })).problems).toEqual([
+    expect.stringMatching(/did you mean accepts\?/),
+  ])
+})
+
+test('an application has an id that may be a URI, and a secret or none', () => {
+  const secret = 'a=secret:with%everything'
+  expect(loaded({ APPLICATIONS: `api://orders=${secret}, billing` }).applications).toEqual([
+    { id: 'api://orders', secret },
+    { id: 'billing', secret: undefined },
+  ])
+})
