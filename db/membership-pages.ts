@@ -1,4 +1,5 @@
 import type { Database } from './client.ts'
+import type { Profile } from './session-view.ts'
 
 /** A user or a group, by our id or by Entra's; everything in lower case. */
 export type ObjectRef = { id: string } | { tenantId: string; objectId: string }
@@ -27,13 +28,7 @@ export type Held = {
   since: string
 }
 
-export type Person = {
-  id: string
-  tenantId: string
-  objectId: string
-  displayName: string | null
-  userPrincipalName: string | null
-  mail: string | null
+export type Person = Profile & {
   enabled: boolean
   frozen: boolean
   syncedAt: string | null

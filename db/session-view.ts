@@ -10,15 +10,18 @@ export type SessionGroup = {
   since: string
 }
 
+/** Who somebody is. */
+export type Profile = {
+  id: string
+  tenantId: string
+  objectId: string
+  displayName: string | null
+  userPrincipalName: string | null
+  mail: string | null
+}
+
 export type SessionView = {
-  user: {
-    id: string
-    tenantId: string
-    objectId: string
-    displayName: string | null
-    userPrincipalName: string | null
-    mail: string | null
-  }
+  user: Profile
   groups: readonly SessionGroup[]
   freshness: {
     /** ISO 8601; null before the first run that proved the memberships. */

@@ -1,9 +1,5 @@
 import { z } from 'zod'
-
-/** Ours, or one of Entra. */
-const id = z.guid()
-const label = z.string().nullable()
-const time = z.iso.datetime({ offset: true })
+import { id, label, profile, time } from '../profile-shape.ts'
 
 const held = {
   id,
@@ -26,15 +22,7 @@ const standing = {
 
 /** Answer of `GET /users/{id}/groups`. */
 export const userGroups = z.object({
-  user: z.object({
-    id,
-    tenantId: id,
-    objectId: id,
-    displayName: label,
-    userPrincipalName: label,
-    mail: label,
-    ...standing,
-  }),
+  user: z.object({ ...profile, ...standing }),
   asOf,
   freshness: z.object({
     syncedAt: time.nullable().describe('When the memberships of today were last proven right.'),

@@ -1,9 +1,6 @@
 import { z } from 'zod'
 import { commonAnswers, jsonAnswer, schemaOf, type ApiPaths } from '../openapi.ts'
-
-const id = z.guid()
-const label = z.string().nullable()
-const time = z.iso.datetime({ offset: true })
+import { id, label, profile, time } from '../profile-shape.ts'
 
 /** Answer of `GET /session`. */
 export const sessionAnswer = z.discriminatedUnion('signedIn', [
@@ -11,14 +8,7 @@ export const sessionAnswer = z.discriminatedUnion('signedIn', [
   z.object({
     signedIn: z.literal(true),
     source: z.string(),
-    user: z.object({
-      id,
-      tenantId: id,
-      objectId: id,
-      displayName: label,
-      userPrincipalName: label,
-      mail: label,
-    }),
+    user: z.object(profile),
     groups: z.array(
       z.object({
         id,
