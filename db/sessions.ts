@@ -46,12 +46,13 @@ export type SessionRules = {
 /**
  * A session that holds: neither over nor idle for too long, of a person who is enabled and, where the source asks for it, in
  * one of its groups. That is known only once a read that began after the sign-in is applied; until then the sign-in's own
- * look at them stands. One statement, which writes once a minute at most.
+ * look at them stands. One statement, which writes once a minute at most: to look at a session without using it writes nothing.
  */
 export async function findSession(
   db: Database,
   id: string,
   rules: SessionRules,
+  { isUse = true }: { isUse?: boolean } = {},
 ): Promise<StoredSession | undefined> {
   const sql = db.$client
   const [session] = await sql<StoredSession[]>`
@@ -69,7 +70,7 @@ export async function findSession(
               and ${JSON.stringify(rules.requiredGroups)}::text::jsonb -> s.source ? g.object_id))
     ), seen as (
       update sessions s set seen_at = clock_timestamp()
-      from found where s.id = found.id and found.seen_at < clock_timestamp() - least(60, ${rules.idleSeconds} / 4.0) * interval '1 second'
+      from found where ${isUse} and s.id = found.id and found.seen_at < clock_timestamp() - least(60, ${rules.idleSeconds} / 4.0) * interval '1 second'
     )
     select id, user_id as "userId", tenant_id as "tenantId", object_id as "objectId", source,
       logout_hint as "logoutHint"

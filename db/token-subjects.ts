@@ -38,10 +38,3 @@ export async function findTokenSubject(
     from users u where ${isThem}`
   return row && { ...row, groups: row.groups.slice(0, limit), hasMore: row.groups.length > limit }
 }
-
-/** Whether a session that a token was made in goes on. */
-export async function isSessionOpen(db: Database, sessionId: string): Promise<boolean> {
-  const [row] = await db.$client<{ open: boolean }[]>`
-    select exists (select from sessions where id = ${sessionId} and ends_at > clock_timestamp()) as open`
-  return row?.open === true
-}

@@ -50,7 +50,7 @@ export type GatewayParts = {
   tokenKeyIds: readonly string[]
   apiKeys: readonly string[]
   /** What gives local tokens needs; undefined where there is no application to give one for. */
-  issuer: Omit<IssuerParts, 'readSession'> | undefined
+  issuer: Omit<IssuerParts, 'readSession' | 'sessionHolds'> | undefined
   /** Who a local token belongs to. Default: whom the issuer has given it to; without one, nobody. */
   verifyCaller?: VerifyCaller
   /** Undefined closes `/admin`. */
@@ -140,7 +140,8 @@ export function createGateway(parts: GatewayParts): Hono {
       log,
     }),
   )
-  const issuer = parts.issuer && createIssuer({ ...parts.issuer, readSession: sessions.read })
+  const { read: readSession, holds: sessionHolds } = sessions
+  const issuer = parts.issuer && createIssuer({ ...parts.issuer, readSession, sessionHolds })
   if (issuer) app.route('/', issuer.routes)
   app.route('/v1', apiRoutes({ verifyCaller: issuer?.verifyCaller ?? nobody, ...parts }, configs))
   if (parts.adminPassword !== undefined) {

@@ -156,6 +156,7 @@ test.for<[what: string, form: Record<string, string>, error: string]>([
   ],
   ['another audience than its application', { audience: 'billing' }, 'invalid_target'],
   ['a resource', { resource: 'https://orders.example' }, 'invalid_target'],
+  ['an unknown audience', { client_id: '', audience: 'payroll' }, 'invalid_target'],
 ])('an exchange with %s is refused', async ([, form, error]) => {
   const answer = await exchange.asSubject(await exchange.entraToken(), form)
   expect([answer.status, JSON.parse(await answer.text()).error]).toEqual([400, error])

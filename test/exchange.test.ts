@@ -120,11 +120,15 @@ test('who is disabled here, or frozen, has no token, or none with groups', async
   expect([refused.status, await refused.json()]).toMatchObject([400, { error: 'invalid_grant' }])
 })
 
-test('of more than two hundred groups a token tells where to ask', async () => {
+test('of more than two hundred groups, and of names that have no room, a token tells where to ask', async () => {
   const roles = Array.from({ length: 201 }, (_, index) => `Role.${index}`)
   const { entraToken, asAssertion, exchanged, url } = await given()
   const fits = await exchanged(asAssertion(await entraToken({ roles: roles.slice(1) })))
   expect(fits.claims['groups']).toHaveLength(200)
+  expect(fits.claims['group_names']).toBeUndefined()
+  expect(fits.claims['_claim_names']).toEqual({ group_names: 'local' })
+  // As a header, with room for others: many servers take 16 KB of them.
+  expect(fits.access_token.length).toBeLessThan(12_500)
   const { claims } = await exchanged(asAssertion(await entraToken({ roles })))
   expect(claims['groups']).toBeUndefined()
   expect(claims['_claim_sources']).toEqual({ local: { endpoint: `${url}/v1/users/me/groups` } })

@@ -10,12 +10,16 @@ const database = givenDatabase()
 let ada: Stored
 let ben: Stored
 let team: Stored
+let stranger: Stored
+let others: Stored
 beforeAll(async () => {
   const { db } = database
   ada = await storeUser(db)
   ben = await storeUser(db, { tenantId: ada.tenantId })
-  team = await storeGroup(db)
+  team = await storeGroup(db, { tenantId: ada.tenantId })
   await joinByRun(db, ada.id, [team.id])
+  stranger = await storeUser(db, { tenantId: randomUUID() })
+  others = await storeGroup(db, { tenantId: stranger.tenantId })
 })
 
 const own = 'token-of-ada'
@@ -23,11 +27,13 @@ const reader = 'token-of-ada-with-scope'
 let verified: string[]
 beforeEach(() => void (verified = []))
 
+const caller = () => ({ userId: ada.id, tenantId: ada.tenantId })
+
 /** Takes two tokens of Ada's, one of them with the scope. */
 async function verifyCaller(bearer: string): Promise<SignedInCaller | undefined> {
   verified.push(bearer)
-  if (bearer === own) return { userId: ada.id, scopes: ['openid', 'groups.read.all.not'] }
-  if (bearer === reader) return { userId: ada.id, scopes: ['openid', 'groups.read.all'] }
+  if (bearer === own) return { ...caller(), scopes: ['openid', 'groups.read.all.not'] }
+  if (bearer === reader) return { ...caller(), scopes: ['openid', 'groups.read.all'] }
   return undefined
 }
 
@@ -43,12 +49,14 @@ describe('who may read what', () => {
     'nobody stored': () => `/v1/users/${randomUUID()}/groups`,
     'a group': () => `/v1/groups/${team.id}/members`,
     'no group': () => `/v1/groups/${randomUUID()}/members`,
+    'somebody of another tenant': () => `/v1/users/${stranger.id}/groups`,
+    'a group of another tenant': () => `/v1/groups/${others.objectId}.${others.tenantId}/members`,
   }
   const matrix: [string, string, number[]][] = [
-    ['an API key', apiKey, [400, 200, 200, 200, 200, 404, 200, 404]],
-    ['a token of one’s own', own, [200, 200, 200, 403, 403, 403, 403, 403]],
-    ['a token with the scope', reader, [200, 200, 200, 200, 200, 404, 200, 404]],
-    ['another token', 'another-token', Array(8).fill(401)],
+    ['an API key', apiKey, [400, 200, 200, 200, 200, 404, 200, 404, 200, 200]],
+    ['a token of one’s own', own, [200, 200, 200, 403, 403, 403, 403, 403, 403, 403]],
+    ['a token with the scope', reader, [200, 200, 200, 200, 200, 404, 200, 404, 404, 404]],
+    ['another token', 'another-token', Array(10).fill(401)],
   ]
   test.each(matrix)('with %s', async (_what, token, statuses) => {
     const { get } = openApp(database.db, { verifyCaller })

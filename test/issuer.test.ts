@@ -68,6 +68,31 @@ test('a stock client finds everything, gets a token with Entra’s as its proof,
   expect(oauth.serverMetadata().token_endpoint).toBe(daemon.serverMetadata().token_endpoint)
 })
 
+test('whoever asks about a token may send the secret as it is or encoded, and is challenged by the scheme it tried', async () => {
+  const secret = 'a+secret/of%20all-the-orders=='
+  const { post, exchanged, asAssertion, entraToken } = await given({
+    APPLICATIONS: `${application}=${secret}`,
+  })
+  const { access_token: token } = await exchanged(asAssertion(await entraToken()))
+  const ask = async (credentials: string) =>
+    await post(
+      '/application/o/introspect/',
+      { token },
+      { authorization: `Basic ${Buffer.from(credentials).toString('base64')}` },
+    )
+  for (const sent of [
+    secret,
+    encodeURIComponent(secret),
+    new URLSearchParams({ secret }).toString().slice(7),
+  ])
+    expect(await (await ask(`${application}:${sent}`)).json()).toMatchObject({ active: true })
+  const refused = await ask(`${application}:${secret.slice(1)}`)
+  expect([refused.status, refused.headers.get('www-authenticate')]).toEqual([
+    401,
+    expect.stringMatching(/^Basic realm=/),
+  ])
+})
+
 test('tokens verify over a rotation of keys, with a key set that is read as any client reads it', async () => {
   const exchange = await given()
   const { entraToken, asAssertion, exchanged, url } = exchange
@@ -215,6 +240,16 @@ test('whoever is signed in gets a token for an application, which is good for as
   const introspect = async () =>
     await (await post('/application/o/introspect/', { token }, { authorization: `Bearer ${apiKey}` })).json()
   expect(await introspect()).toMatchObject({ active: true, oid: person.id })
+  const { db } = world
+  const seen = async () => await db.$client<{ seen_at: string }[]>`select seen_at from sessions`
+  await db.$client`update sessions set seen_at = seen_at - interval '5 minutes'`
+  const before = await seen()
+  expect(await introspect()).toMatchObject({ active: true })
+  expect(await seen()).toEqual(before)
+  await db.$client`update sessions set seen_at = seen_at - interval '1 year'`
+  expect(await introspect()).toEqual({ active: false })
+  await db.$client`update sessions set seen_at = clock_timestamp()`
+  expect(await introspect()).toMatchObject({ active: true })
   await browser.fetchOnce(`${url}/sign-out`, { method: 'POST', headers: { origin: url } })
   expect(await introspect()).toEqual({ active: false })
 })

@@ -24,7 +24,7 @@ let localToken: string
 
 /** Takes a token of Ada's that is good for herself only. */
 const verifyCaller = async (bearer: string) =>
-  bearer === 'token-of-ada' ? { userId: ada.id, scopes: [] } : undefined
+  bearer === 'token-of-ada' ? { userId: ada.id, tenantId: ada.tenantId, scopes: [] } : undefined
 
 const gateway = (db: typeof dead) =>
   testGateway({ db, sessionKeys, verifyCaller, issuer: issuer.partsFor(db) }).app

@@ -3,8 +3,8 @@ import type { Logger } from 'pino'
 import { apiKeyCheck, bearerOf, unauthorized } from './api-keys.ts'
 import { unavailable } from './unavailable.ts'
 
-/** Somebody with a token of ours: our id of the user, and what the token is good for. */
-export type SignedInCaller = { userId: string; scopes: readonly string[] }
+/** Somebody with a token of ours: our id of the user, the tenant that they are of, and what the token is good for. */
+export type SignedInCaller = { userId: string; tenantId: string; scopes: readonly string[] }
 
 /** Undefined for what is no token of ours, or none that holds now. */
 export type VerifyCaller = (bearer: string) => Promise<SignedInCaller | undefined>
@@ -14,8 +14,12 @@ export type Caller = 'application' | SignedInCaller
 
 export type CallerVariables = { Variables: { caller: Caller } }
 
-/** The scope of a token that may read everybody's groups. */
+/** The scope of a token that may read everybody's groups, in the tenant whose administrator has granted it. */
 export const readAll = 'groups.read.all'
+
+/** Whether a tenant is one that the caller may know of. */
+export const mayReadIn = (caller: Caller, tenantId: string) =>
+  caller === 'application' || caller.tenantId === tenantId
 
 export const mayReadAll = (caller: Caller) => caller === 'application' || caller.scopes.includes(readAll)
 

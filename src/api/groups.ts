@@ -14,6 +14,7 @@ import {
 import {
   identifyCaller,
   mayReadAll,
+  mayReadIn,
   readAll,
   type Caller,
   type CallerParts,
@@ -58,7 +59,7 @@ async function personsGroups(db: Database, c: Asking): Promise<Response> {
   const person = await findPerson(db, asked.ref, asked.asOf)
   // Whether somebody is stored at all is told to who may read it only.
   if (!mayReadAll(caller) && (typeof caller === 'string' || person?.id !== caller.userId)) return forbidden(c)
-  if (!person) return c.json({ error: 'not_found' }, 404)
+  if (!person || !mayReadIn(caller, person.tenantId)) return c.json({ error: 'not_found' }, 404)
   const wrong = misplaced('groups', person, asked)
   if (wrong) return invalid(c, [wrong])
   const page = await listGroupsOf(db, person.id, asked)
@@ -80,9 +81,10 @@ async function personsGroups(db: Database, c: Asking): Promise<Response> {
 async function groupsMembers(db: Database, c: Asking): Promise<Response> {
   const asked = parseAsked(c, refOf)
   if ('problems' in asked) return invalid(c, asked.problems)
-  if (!mayReadAll(c.get('caller'))) return forbidden(c)
+  const caller = c.get('caller')
+  if (!mayReadAll(caller)) return forbidden(c)
   const found = await findGroup(db, asked.ref, asked.asOf)
-  if (!found) return c.json({ error: 'not_found' }, 404)
+  if (!found || !mayReadIn(caller, found.tenantId)) return c.json({ error: 'not_found' }, 404)
   const wrong = misplaced('members', found, asked)
   if (wrong) return invalid(c, [wrong])
   const page = await listMembersOf(db, found.id, asked)

@@ -69,24 +69,30 @@ function whoAsks(
     if (apiKeys.filter((key) => isSame(key, presented)).length === 0) throw unproven()
     return () => true
   }
-  const [id, secret] = scheme === '' ? [form.get('client_id'), form.get('client_secret')] : basicOf(presented)
-  const known = applications.filter(
-    (each) =>
-      isSame(each.id, id ?? '') && isSame(each.secret ?? '', secret ?? '') && each.secret !== undefined,
+  const pairs =
+    scheme === '' ? [[form.get('client_id'), form.get('client_secret')] as const] : basicPairs(presented)
+  const known = applications.filter(({ id, secret }) =>
+    pairs
+      .map((pair) => isSame(id, pair[0] ?? '') && isSame(secret ?? '', pair[1] ?? '') && secret !== undefined)
+      .includes(true),
   )
   const [application] = known
   if (!application) throw unproven()
   return ({ token }) => token.aud === application.id
 }
 
-/** Both parts are encoded as in a form (RFC 6749, 2.3.1). */
-function basicOf(presented: string): [string | undefined, string | undefined] {
-  const [, id, secret] = /^([^:]*):(.*)$/.exec(Buffer.from(presented, 'base64').toString('utf8')) ?? []
+/** Both parts are encoded as in a form (RFC 6749, 2.3.1); what curl sends isn't, so that each is meant either way. */
+function basicPairs(presented: string): (readonly [id: string, secret: string])[] {
+  const [, id = '', secret = ''] =
+    /^([^:]*):(.*)$/.exec(Buffer.from(presented, 'base64').toString('utf8')) ?? []
+  const decode = (text: string) => decodeURIComponent(text.replaceAll('+', ' '))
   try {
-    const decode = (text: string | undefined) => text && decodeURIComponent(text.replaceAll('+', ' '))
-    return [decode(id), decode(secret)]
+    return [
+      [id, secret],
+      [decode(id), decode(secret)],
+    ]
   } catch {
-    return [undefined, undefined]
+    return [[id, secret]]
   }
 }
 

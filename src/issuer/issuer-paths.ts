@@ -19,7 +19,7 @@ const given = z.object({
 const groups = {
   groups: z.array(z.string()).optional().describe('Object ids; left out where there are more than 200.'),
   group_names: z.array(z.string().nullable()).optional().describe('In the order of the groups.'),
-  _claim_names: z.object({ groups: z.string() }).optional(),
+  _claim_names: z.record(z.string(), z.string()).optional(),
   _claim_sources: z.record(z.string(), z.object({ endpoint: z.url() })).optional(),
 }
 

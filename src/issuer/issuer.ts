@@ -28,13 +28,15 @@ export type IssuerParts = {
   subjectOf: (token: EntraToken) => Promise<TokenSubject>
   isPassing: (error: unknown) => boolean
   readSession: (c: Context) => Promise<{ id: string; userId: string } | undefined>
+  /** Whether a session still does, without a use of it. */
+  sessionHolds: (id: string) => Promise<boolean>
   log: Logger
 }
 
 /** Whoever shows a local token: who they are, and what it is good for. */
 export type VerifyCaller = (
   token: string,
-) => Promise<{ userId: string; scopes: readonly string[] } | undefined>
+) => Promise<{ userId: string; tenantId: string; scopes: readonly string[] } | undefined>
 
 /** Local tokens and all there is about them: where they are given, checked and described, and who shows one. */
 export function createIssuer(parts: IssuerParts): { routes: Hono; verifyCaller: VerifyCaller } {
@@ -50,7 +52,7 @@ export function createIssuer(parts: IssuerParts): { routes: Hono; verifyCaller: 
   })
   const tokens = createLocalTokens({ publicUrl, keys, lifeSeconds: parts.lifeSeconds })
   const { issuer } = tokens
-  const readGoodToken = createReadGoodToken(db, tokens)
+  const readGoodToken = createReadGoodToken({ db, tokens, sessionHolds: parts.sessionHolds })
   const applications = parts.applications.map(({ id }) => id)
   const routes = new Hono()
   routes.route('/', metadata({ ...parts, issuer, keys }))
@@ -61,7 +63,9 @@ export function createIssuer(parts: IssuerParts): { routes: Hono; verifyCaller: 
     routes,
     verifyCaller: async (text) => {
       const good = await readGoodToken(text)
-      return good && { userId: good.subject.userId, scopes: good.token.scope.split(' ') }
+      if (!good) return undefined
+      const { userId, tenantId } = good.subject
+      return { userId, tenantId, scopes: good.token.scope.split(' ') }
     },
   }
 }

@@ -68,7 +68,13 @@ export type LocalTokensParts = {
   lifeSeconds: number
 }
 
-/** Characters; one of ours with two hundred groups has some 20,000. */
+/**
+ * Bytes that groups with their names may have in a token. Many servers take headers of 16 KB in all: this much is 11 of a
+ * token, and two hundred ids without names are no more, as in Entra's own.
+ */
+const maxGroupBytes = 8192
+
+/** Characters; one of ours with two hundred groups has some 15,000. */
 const maxLength = 65_536
 
 /** Local tokens: JWTs as RFC 9068 has them, signed with ES256. */
@@ -88,7 +94,7 @@ export function createLocalTokens({ publicUrl, keys, lifeSeconds }: LocalTokensP
         oid: subject.objectId,
         idtyp: subject.kind === 'service' ? 'app' : 'user',
         name: subject.displayName ?? undefined,
-        ...groupClaims(subject, publicUrl),
+        ...groupClaims(subject, publicUrl, maxGroupBytes),
       })
         .setProtectedHeader({ alg: signingAlgorithm, typ: 'at+jwt', kid })
         .setIssuer(issuer)
@@ -117,16 +123,23 @@ export function createLocalTokens({ publicUrl, keys, lifeSeconds }: LocalTokensP
 
 /**
  * `groups` are object ids, as in Entra's own tokens, so that what reads those reads these; `group_names` stands beside it in
- * the same order. Of more than {@link maxGroups} there is only where to ask, in the claims Entra has for that (OpenID Connect
- * Core, 5.6.2).
+ * the same order, as long as both have room in so many bytes. Of more than {@link maxGroups}, and of names that have none,
+ * there is only where to ask, in the claims that Entra has for that (OpenID Connect Core, 5.6.2).
  */
-export function groupClaims({ groups, hasMore }: TokenSubject, publicUrl: string): Record<string, unknown> {
-  if (hasMore) {
-    const endpoint = `${publicUrl}/v1/users/me/groups`
-    return { _claim_names: { groups: 'local' }, _claim_sources: { local: { endpoint } } }
-  }
+export function groupClaims(
+  { groups, hasMore }: TokenSubject,
+  publicUrl: string,
+  within = Number.POSITIVE_INFINITY,
+): Record<string, unknown> {
+  const ids = groups.map(({ objectId }) => objectId)
+  const names = groups.map(({ displayName }) => displayName)
+  const fit = Buffer.byteLength(JSON.stringify([ids, names])) <= within
+  const told = hasMore ? {} : fit ? { groups: ids, group_names: names } : { groups: ids }
+  if (!hasMore && fit) return told
+  const endpoint = `${publicUrl}/v1/users/me/groups`
   return {
-    groups: groups.map(({ objectId }) => objectId),
-    group_names: groups.map(({ displayName }) => displayName),
+    ...told,
+    _claim_names: hasMore ? { groups: 'local' } : { group_names: 'local' },
+    _claim_sources: { local: { endpoint } },
   }
 }

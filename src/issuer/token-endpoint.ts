@@ -73,19 +73,32 @@ const codeOf = (error: unknown) =>
 function refused(c: Context, refusal: OAuthRefusal): Response {
   const headers: Record<string, string> = { Pragma: 'no-cache' }
   if (refusal.status === 503) headers['Retry-After'] = '5'
-  // RFC 9110, 11.6.1: a 401 says how to prove oneself.
-  if (refusal.status === 401) headers['WWW-Authenticate'] = 'Bearer realm="entra-group-sync"'
+  // RFC 9110, 11.6.1: a 401 says how to prove oneself; by the scheme that was tried (RFC 6749, 5.2).
+  const tried = /^Basic /i.test(c.req.header('Authorization') ?? '') ? 'Basic' : 'Bearer'
+  if (refusal.status === 401) headers['WWW-Authenticate'] = `${tried} realm="entra-group-sync"`
   return c.json(refusal.body, refusal.status, headers)
 }
 
 /** What was sent, by whichever grant. */
-type Asked = { token: string; application: string; bad: BadToken; issuedTokenType?: string }
+type Asked = {
+  token: string
+  application: string
+  /** How an application that isn't known is refused, by the parameter that named it. */
+  unknown: { error: 'invalid_client' | 'invalid_target'; parameter: 'client_id' | 'audience' }
+  bad: BadToken
+  issuedTokenType?: string
+}
+
+const byClientId: Asked['unknown'] = { error: 'invalid_client', parameter: 'client_id' }
+/** RFC 8693, 2.2.2. */
+const byAudience: Asked['unknown'] = { error: 'invalid_target', parameter: 'audience' }
 
 async function exchange(parts: TokenEndpointParts, form: ReadonlyMap<string, string>) {
   const asked = askedBy(form)
   if (!parts.applications.includes(asked.application)) {
     const known = 'no application of this id; APPLICATIONS names those that tokens are for'
-    throw new OAuthRefusal('invalid_client', 'application', `client_id: ${known}`)
+    const { error, parameter } = asked.unknown
+    throw new OAuthRefusal(error, 'application', `${parameter}: ${known}`)
   }
   const wanted = scopesOf(form.get('scope'))
   const entra = await verifyEntraToken(asked.token, parts.sources, asked.bad)
@@ -127,7 +140,7 @@ function askedBy(form: ReadonlyMap<string, string>): Asked {
         'no_assertion',
         'client_assertion is missing: it is the token that Entra gave',
       )
-    return { token, application: required(form, 'client_id'), bad: 'invalid_client' }
+    return { token, application: required(form, 'client_id'), unknown: byClientId, bad: 'invalid_client' }
   }
   if (grantType === grantTypes.tokenExchange) return exchangeAskedBy(form)
   const known = Object.values(grantTypes).join(' or ')
@@ -161,7 +174,14 @@ function exchangeAskedBy(form: ReadonlyMap<string, string>): Asked {
       'the token is for the application of client_id; leave resource out, and audience or the same',
     )
   const application = client ?? audience ?? required(form, 'client_id')
-  return { token: required(form, 'subject_token'), application, bad: 'invalid_request', issuedTokenType }
+  const unknown = client === undefined && audience !== undefined ? byAudience : byClientId
+  return {
+    token: required(form, 'subject_token'),
+    application,
+    unknown,
+    bad: 'invalid_request',
+    issuedTokenType,
+  }
 }
 
 /** What stock clients ask for as well, and what a local token has anyway. */

@@ -35,6 +35,8 @@ export type Sessions = {
    * that is over or doesn't hold any more; see {@link findSession}.
    */
   read: (c: Context) => Promise<Session | undefined>
+  /** Whether a session holds, which is no use of it. */
+  holds: (id: string) => Promise<boolean>
   /** The browser loses its cookie even where Postgres can't be told. */
   end: (c: Context) => Promise<void>
   /** Ends every session of the person. */
@@ -65,10 +67,13 @@ export function createSessions(options: SessionOptions): Sessions {
   const name = sessionCookieName(options.secure)
   const cookie = { path: '/', httpOnly: true, sameSite: 'Lax', secure: options.secure } as const
   const idOf = async (c: Context) => await verify(keys, getCookie(c, name))
+  const find = async (id: string, isUse: boolean) => {
+    const session = await findSession(db, id, rules, { isUse })
+    return session && accepts(session) ? session : undefined
+  }
   const read = async (c: Context) => {
     const id = await idOf(c)
-    const session = id === undefined ? undefined : await findSession(db, id, rules)
-    return session && accepts(session) ? session : undefined
+    return id === undefined ? undefined : await find(id, true)
   }
   return {
     start: async (c, person) => {
@@ -80,6 +85,7 @@ export function createSessions(options: SessionOptions): Sessions {
       return true
     },
     read,
+    holds: async (id) => (await find(id, false)) !== undefined,
     end: async (c) => {
       const id = await idOf(c)
       deleteCookie(c, name, cookie)
