@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import path from 'node:path'
 import { migrateDatabase } from '../db/migrate.ts'
 import { startWorkers } from '../workers/main.ts'
@@ -12,7 +13,13 @@ import { ConfigInvalid, type ConfigProblem } from './errors.ts'
 import { createLog } from './log.ts'
 import { requiredOfSource } from './source-settings.ts'
 import { serveGateway } from './serve.ts'
-import { defaultClientId, defaultClientSecret, startSimulator, type Simulator } from './simulator/index.ts'
+import {
+  defaultApp,
+  defaultClientId,
+  defaultClientSecret,
+  startSimulator,
+  type Simulator,
+} from './simulator/index.ts'
 import { unlessAborted } from './unless-aborted.ts'
 import { within } from './within.ts'
 
@@ -91,10 +98,10 @@ export async function start(options: StartOptions): Promise<Started> {
     const simulator =
       given.has('ENTRA_TENANT_ID') || given.has('SOURCES_FILE')
         ? undefined
-        : await startSimulator({ users: options.users, https: false })
+        : await startSimulator({ users: options.users, https: false, apps: [{ ...defaultApp, ownRoles }] })
     if (simulator) {
       closers.push(() => simulator.close())
-      Object.assign(filled, simulatorSettings(simulator), demoSettings, nonEmpty(environment))
+      Object.assign(filled, simulatorSettings(simulator), demoSettings(), nonEmpty(environment))
       const { tenant, entraUrl, graphUrl } = simulator
       say(
         `Simulated tenant of ${tenant.users().length} users and ${tenant.groups().length} groups at ${entraUrl} and ${graphUrl}`,
@@ -116,6 +123,7 @@ export async function start(options: StartOptions): Promise<Started> {
     say(
       `Gateway at ${config.publicUrl}, queue in ${context.backend.kind === 'redis' ? 'Redis' : 'PostgreSQL'}`,
     )
+    filled['PUBLIC_URL'] = config.publicUrl
     const kept = keepSettings(home, broughtAlong(filled, environment))
     closers.push(kept.remove)
     return { config, context, simulator, secrets, settingsFile: kept.file, stop }
@@ -139,8 +147,19 @@ async function gatewayPort(publicUrl: string | undefined): Promise<number> {
   throw new ConfigInvalid([{ setting: 'PORT', message }])
 }
 
-/** Local tokens to look at, for the app itself and whoever signs in. */
-const demoSettings = { APPLICATIONS: 'demo', EXCHANGE: 'app', EXCHANGE_CALLERS: defaultClientId }
+/** App roles of the simulated app's own API, which it has itself. */
+const ownRoles = ['Demo.Read', 'groups.read.all']
+
+/** Local tokens to look at, for the app itself and whoever signs in, and an API to ask; as long as this start goes on. */
+function demoSettings(): Record<string, string> {
+  const secret = () => randomBytes(24).toString('base64url')
+  return {
+    APPLICATIONS: `demo=${secret()}`,
+    API_KEYS: secret(),
+    EXCHANGE: 'app',
+    EXCHANGE_CALLERS: defaultClientId,
+  }
+}
 
 /** What `simulate` prints and `start` sets, for a gateway or worker to use a simulated tenant. */
 export function simulatorSettings({ tenant, entraUrl, graphUrl }: Simulator): Record<string, string> {

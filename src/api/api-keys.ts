@@ -19,7 +19,9 @@ export function apiKeyCheck(apiKeys: readonly string[]): (presented: string) => 
 /** The 401 of RFC 6750, which names an error only where something was presented. */
 export function unauthorized(c: Context, presented: string | undefined): Response {
   const challenge = `Bearer realm="entra-group-sync"${presented === undefined ? '' : ', error="invalid_token"'}`
-  return c.json({ error: 'unauthorized' }, 401, { 'WWW-Authenticate': challenge })
+  const message =
+    'send Authorization: Bearer with one of API_KEYS or, where groups are read, with a local token that holds'
+  return c.json({ error: 'unauthorized', message }, 401, { 'WWW-Authenticate': challenge })
 }
 
 export function requireApiKey(apiKeys: readonly string[]): MiddlewareHandler {

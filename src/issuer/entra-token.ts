@@ -108,6 +108,12 @@ export async function verifyEntraToken(
       'malformed',
       'the token is not a signed JWT in compact form; send the access token that Entra gave',
     )
+  if (sources.length === 0)
+    throw new OAuthRefusal(
+      'unauthorized_client',
+      'exchange_off',
+      'no tokens of Entra are exchanged here; EXCHANGE and EXCHANGE_CALLERS, or exchange in the file of sources, say whose are',
+    )
   const source = sourceFor(token, sources, refuse)
   const version: TokenVersion = readUnverified(token)?.ver === '1.0' ? 'v1' : 'v2'
   if (version === 'v1' && source.rules.versions === 'v2')

@@ -75,7 +75,10 @@ function refused(c: Context, refusal: OAuthRefusal): Response {
   if (refusal.status === 503) headers['Retry-After'] = '5'
   // RFC 9110, 11.6.1: a 401 says how to prove oneself; by the scheme that was tried (RFC 6749, 5.2).
   const tried = /^Basic /i.test(c.req.header('Authorization') ?? '') ? 'Basic' : 'Bearer'
-  if (refusal.status === 401) headers['WWW-Authenticate'] = `${tried} realm="entra-group-sync"`
+  // Clients look no further than that, so it says what the body says.
+  if (refusal.status === 401)
+    headers['WWW-Authenticate'] =
+      `${tried} realm="entra-group-sync", error="${refusal.error}", error_description="${refusal.body.error_description}"`
   return c.json(refusal.body, refusal.status, headers)
 }
 
