@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { createLocalJWKSet, jwtVerify, SignJWT } from 'jose'
 import { z } from 'zod'
 import type { TokenSubject } from '../../db/token-subjects.ts'
-import { signingAlgorithm, type SigningKeys } from './signing-keys.ts'
+import { signingAlgorithm } from './private-keys.ts'
+import type { SigningKeys } from './signing-keys.ts'
 
 /** Groups that a token carries at most, as Entra's do (Entra docs: access-token-claims-reference, groups overage claim). */
 export const maxGroups = 200
