@@ -2,6 +2,7 @@ import { beforeEach, expect, test } from 'vitest'
 import { insertSigningKey, listSigningKeys, replaceSigningKeys } from '../db/signing-keys.ts'
 import { keyRhythm, orderOf } from '../src/issuer/key-order.ts'
 import { newSigningKey } from '../src/issuer/private-keys.ts'
+import { resealSigningKeys } from '../src/issuer/reseal.ts'
 import { createSigningKeys } from '../src/issuer/signing-keys.ts'
 import { createSeal } from '../src/sealing.ts'
 import { createTestDatabase, type TestDatabase } from './support/database.ts'
@@ -21,17 +22,21 @@ beforeEach(async () => {
 /** A gateway with its own clock, which `later` moves together with the database's. */
 function gateway(sealing = ours) {
   let seconds = 0
+  let none = 0
   const unreadable: string[] = []
   const keys = createSigningKeys({
     db: database.db,
     seal: createSeal([sealing]),
+    tokenSeconds: hour,
     onUnreadable: (kid) => unreadable.push(kid),
+    onNone: () => void (none += 1),
     now: () => seconds * 1000,
   })
   const wait = (more: number) => void (seconds += more)
   return {
     keys,
     unreadable,
+    toldOfNone: () => none,
     wait,
     signs: async () => (await keys.signer()).kid,
     published: async () => (await keys.published()).map(({ kid }) => kid),
@@ -150,4 +155,50 @@ test('processes that read an unreadable key at once make one between them', asyn
   const signing = await Promise.all(gateways.flatMap(({ signs }) => [signs(), signs()]))
   expect(new Set(signing).size).toBe(1)
   expect(await listSigningKeys(database.db)).toHaveLength(2)
+})
+
+test('gateways that don’t read each other’s keys make one each in an hour, and sign with nothing that goes before its tokens', async () => {
+  const gateways = [gateway(newKey('one')), gateway(newKey('other')), gateway(newKey('third'))]
+  const made = new Set<string>()
+  const counts: number[] = []
+  for (let waited = 0; waited < 6 * hour; waited += 5 * minute) {
+    for (const { signs } of gateways) {
+      const kid = await signs()
+      const row = (await listSigningKeys(database.db)).find((each) => each.kid === kid)
+      expect(row?.publishedSeconds ?? hour).toBeGreaterThan(hour - 1)
+      made.add(kid)
+    }
+    counts.push(made.size)
+    await later(5 * minute, ...gateways)
+  }
+  expect(new Set(counts.slice(0, 12))).toEqual(new Set([3]))
+  expect(made.size).toBeLessThanOrEqual(3 * 6)
+  for (const { toldOfNone } of gateways) expect(toldOfNone()).toBe(0)
+})
+
+test('a gateway whose own key is withdrawn by one that it can’t read makes another, and says so where that goes on', async () => {
+  const { signs, toldOfNone, ...rest } = gateway()
+  await signs()
+  const replace = async () =>
+    await replaceSigningKeys(database.db, await newSigningKey(createSeal([newKey('lost')])))
+  await replace()
+  await later(minute, rest)
+  const made = await signs()
+  await replace()
+  await later(minute, rest)
+  await expect(signs()).rejects.toMatchObject({ error: 'temporarily_unavailable', check: 'signing key' })
+  expect([toldOfNone(), (await listSigningKeys(database.db)).length]).toEqual([1, 1])
+  await later(hour, rest)
+  expect(await signs()).not.toBe(made)
+})
+
+test('a key that doesn’t open is told once while the one before signs, and signs once it is sealed anew', async () => {
+  const lost = newKey('lost')
+  const first = await add(0)
+  const newest = await add(0, lost)
+  const { signs, unreadable, ...rest } = gateway()
+  expect([await signs(), await signs(), unreadable]).toEqual([first, first, [newest]])
+  await resealSigningKeys(database.db, createSeal([ours, lost]))
+  await later(minute, rest)
+  expect([await signs(), unreadable]).toEqual([newest, [newest]])
 })

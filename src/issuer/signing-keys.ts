@@ -6,12 +6,13 @@ import type { Seal } from '../sealing.ts'
 import { keyRhythm, orderOf, succession } from './key-order.ts'
 import { createKnownKeys } from './known-keys.ts'
 import { createOpenPrivateKey, newSigningKey, signingAlgorithm, type PrivateKey } from './private-keys.ts'
+import { OAuthRefusal } from './refusal.ts'
 
 /** A key as key sets have it. */
 export type PublicKey = JWK & { kid: string }
 
 export type SigningKeys = {
-  /** The key that signs now. */
+  /** The key that signs now. @throws {OAuthRefusal} `temporarily_unavailable` where none that can be read may. */
   signer: () => Promise<{ kid: string; privateKey: PrivateKey }>
   /** Every key whose tokens may still be good, and the one that signs next. */
   published: () => Promise<readonly PublicKey[]>
@@ -27,19 +28,30 @@ const publicJwk = z.looseObject({
 export type SigningKeysParts = {
   db: Database
   seal: Seal
+  /** Seconds for which a token is good at most. */
+  tokenSeconds: number
   /** A key that ought to sign can't be read: another one does, or is made. With its id and that of the key that sealed it. */
   onUnreadable: (kid: string, sealedWith: string) => void
+  /** No key can be read, and one was made for that less than an hour ago. */
+  onNone: () => void
   /** Milliseconds by a clock that nobody can put back. */
   now?: () => number
 }
+
+const maxTries = 3
+
+/** Milliseconds between two keys that one process makes because none can be read. */
+const makeAgainAfterMs = 3_600_000
 
 /**
  * The keys in Postgres, made as they are needed: the first one at the first use, the next an hour before it begins to sign
  * in place of one that has for thirty days, and one at once where none that may sign can be read.
  */
 export function createSigningKeys(parts: SigningKeysParts): SigningKeys {
-  const { db, seal, onUnreadable, now = () => performance.now() } = parts
+  const { db, seal, tokenSeconds, onUnreadable, onNone, now = () => performance.now() } = parts
   const open = createOpenPrivateKey(seal, onUnreadable)
+  /** The last one that was made because none could be read. */
+  let madeAt = Number.NEGATIVE_INFINITY
   const read = async (): Promise<readonly StoredSigningKey[]> => {
     const rows = await listSigningKeys(db)
     const followed = succession(rows)
@@ -48,29 +60,34 @@ export function createSigningKeys(parts: SigningKeysParts): SigningKeys {
     return await listSigningKeys(db)
   }
   const known = createKnownKeys({ read, now })
-
   const signerAmong = async (rows: readonly StoredSigningKey[]) => {
-    for (const row of orderOf(rows).signers) {
+    for (const row of orderOf(rows, tokenSeconds).signers) {
       const privateKey = await open(row)
       if (privateKey) return { kid: row.kid, privateKey }
     }
     return undefined
   }
+  /** Whose sealing key is gone is of no use; what it has signed stays good. */
+  const makeAnother = async (rows: readonly StoredSigningKey[]) => {
+    const after = orderOf(rows).newest?.kid
+    const follows = { after, beginsInSeconds: 0, keepSeconds: keyRhythm.publishedAfter }
+    if (await insertSigningKey(db, await newSigningKey(seal), follows)) madeAt = now()
+  }
+  /** Processes that don't open each other's keys follow each other's: the one that is slower has to look once more. */
+  const signer = async (tries: number): ReturnType<SigningKeys['signer']> => {
+    const rows = await (tries === maxTries ? known.current() : known.anew())
+    const found = await signerAmong(rows)
+    if (found) return found
+    if (tries > 0 && now() - madeAt >= makeAgainAfterMs) {
+      await makeAnother(rows)
+      return await signer(tries - 1)
+    }
+    onNone()
+    const told = 'no key that signs local tokens can be read; the log of the gateway says more'
+    throw new OAuthRefusal('temporarily_unavailable', 'signing key', told)
+  }
   return {
-    signer: async () => {
-      const rows = await known.current()
-      const signer = await signerAmong(rows)
-      if (signer) return signer
-      // Whose sealing key is gone is of no use; what it has signed stays good.
-      await insertSigningKey(db, await newSigningKey(seal), {
-        after: orderOf(rows).newest?.kid,
-        beginsInSeconds: 0,
-        keepSeconds: keyRhythm.publishedAfter,
-      })
-      const made = await signerAmong(await known.anew())
-      if (!made) throw new Error('there is no signing key')
-      return made
-    },
+    signer: async () => await signer(maxTries),
     published: async () => (await known.current()).map(publicKeyOf),
   }
 }
