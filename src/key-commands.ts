@@ -46,7 +46,11 @@ export async function runReplaceSigningKey({ now }: { now?: true }, signal: Abor
     const key = await newSigningKey(createSeal(tokenKeys))
     if (now) {
       await unlessAborted(signal, replaceSigningKeys(db, key))
-      print(`${key.kid} signs from now on. What others have signed is refused within a minute.`)
+      print(`${key.kid} signs from now on. Gateways refuse within half a minute what others have signed;`)
+      print(
+        'applications that verify tokens by themselves do once they have read the key set anew, which they',
+      )
+      print('may put off for five minutes, or for longer by settings of their own.')
       return
     }
     const { newest } = orderOf(await unlessAborted(signal, listSigningKeys(db)))

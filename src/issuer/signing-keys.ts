@@ -16,6 +16,8 @@ export type SigningKeys = {
   signer: () => Promise<{ kid: string; privateKey: PrivateKey }>
   /** Every key whose tokens may still be good, and the one that signs next. */
   published: () => Promise<readonly PublicKey[]>
+  /** Those that verify a token which says that this one has signed it. */
+  verifying: (kid: string) => Promise<readonly PublicKey[]>
 }
 
 const publicJwk = z.looseObject({
@@ -89,6 +91,7 @@ export function createSigningKeys(parts: SigningKeysParts): SigningKeys {
   return {
     signer: async () => await signer(maxTries),
     published: async () => (await known.current()).map(publicKeyOf),
+    verifying: async (kid) => (await known.withKey(kid)).map(publicKeyOf),
   }
 }
 
