@@ -30,6 +30,7 @@ function gateway(sealing = ours) {
     tokenSeconds: hour,
     onUnreadable: (kid) => unreadable.push(kid),
     onNone: () => void (none += 1),
+    onLasting: () => undefined,
     now: () => seconds * 1000,
   })
   const wait = (more: number) => void (seconds += more)

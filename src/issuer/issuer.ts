@@ -2,6 +2,7 @@ import { Hono, type Context } from 'hono'
 import type { Logger } from 'pino'
 import type { Database } from '../../db/client.ts'
 import type { TokenSubject } from '../../db/token-subjects.ts'
+import { codeOf } from '../database-failure.ts'
 import type { Seal } from '../sealing.ts'
 import type { Application } from '../setting-shapes.ts'
 import type { EntraToken, ExchangeSource } from './entra-token.ts'
@@ -52,6 +53,11 @@ export function createIssuer(parts: IssuerParts): { routes: Hono; verifyCaller: 
       log.error({ kid, sealedWith }, `a signing key does not open with TOKEN_ENCRYPTION_KEYS; ${sameKeys}`),
     onNone: () =>
       log.error(`no signing key opens with TOKEN_ENCRYPTION_KEYS, so no local token is given; ${sameKeys}`),
+    onLasting: (error) =>
+      log.warn(
+        { code: codeOf(error) },
+        'the database is out of reach; the signing keys read less than half an hour ago are published',
+      ),
   })
   const tokens = createLocalTokens({ publicUrl, keys, lifeSeconds: parts.lifeSeconds })
   const { issuer } = tokens

@@ -14,7 +14,10 @@ export type PublicKey = JWK & { kid: string }
 export type SigningKeys = {
   /** The key that signs now. @throws {OAuthRefusal} `temporarily_unavailable` where none that can be read may. */
   signer: () => Promise<{ kid: string; privateKey: PrivateKey }>
-  /** Every key whose tokens may still be good, and the one that signs next. */
+  /**
+   * Every key whose tokens may still be good, and the one that signs next. Half an hour old at most where Postgres can't be
+   * reached: for copies, which are as old.
+   */
   published: () => Promise<readonly PublicKey[]>
   /** Those that verify a token which says that this one has signed it. */
   verifying: (kid: string) => Promise<readonly PublicKey[]>
@@ -36,6 +39,8 @@ export type SigningKeysParts = {
   onUnreadable: (kid: string, sealedWith: string) => void
   /** No key can be read, and one was made for that less than an hour ago. */
   onNone: () => void
+  /** Postgres can't be reached, and the keys that are known are published. */
+  onLasting: (error: unknown) => void
   /** Milliseconds by a clock that nobody can put back. */
   now?: () => number
 }
@@ -50,7 +55,7 @@ const makeAgainAfterMs = 3_600_000
  * in place of one that has for thirty days, and one at once where none that may sign can be read.
  */
 export function createSigningKeys(parts: SigningKeysParts): SigningKeys {
-  const { db, seal, tokenSeconds, onUnreadable, onNone, now = () => performance.now() } = parts
+  const { db, seal, tokenSeconds, onUnreadable, onNone, onLasting, now = () => performance.now() } = parts
   const open = createOpenPrivateKey(seal, onUnreadable)
   /** The last one that was made because none could be read. */
   let madeAt = Number.NEGATIVE_INFINITY
@@ -61,7 +66,7 @@ export function createSigningKeys(parts: SigningKeysParts): SigningKeys {
     await insertSigningKey(db, await newSigningKey(seal), followed)
     return await listSigningKeys(db)
   }
-  const known = createKnownKeys({ read, now })
+  const known = createKnownKeys({ read, onLasting, now })
   const signerAmong = async (rows: readonly StoredSigningKey[]) => {
     for (const row of orderOf(rows, tokenSeconds).signers) {
       const privateKey = await open(row)
@@ -90,7 +95,7 @@ export function createSigningKeys(parts: SigningKeysParts): SigningKeys {
   }
   return {
     signer: async () => await signer(maxTries),
-    published: async () => (await known.current()).map(publicKeyOf),
+    published: async () => (await known.lasting()).map(publicKeyOf),
     verifying: async (kid) => (await known.withKey(kid)).map(publicKeyOf),
   }
 }
