@@ -10,7 +10,7 @@ export const signingKeys = pgTable('signing_keys', {
   sealed: text().notNull(),
   /** Of the key that sealed it. */
   keyId: text('key_id').notNull(),
-  /** From when on it signs: whoever keeps a copy of the key set has read it by then. */
+  /** From when on it signs: whoever keeps a copy of the key set has read it by then. Not before it goes, where it was followed first. */
   signsFrom: at('signs_from').notNull(),
   /** When the last token it signed is over; null for the newest. */
   publishedUntil: at('published_until'),

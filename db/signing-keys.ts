@@ -7,10 +7,12 @@ export type StoredSigningKey = {
   publicJwk: string
   sealed: string
   keyId: string
-  /** It may sign by now; of those that may, the first of the list does. */
-  maySign: boolean
+  /** It has begun; a key that another one followed before it began never does. */
+  hasBegun: boolean
   /** Seconds since it began, by the database's clock; negative before. */
   ageSeconds: number
+  /** Seconds for which it is still published; null for the one key that no other has followed. */
+  publishedSeconds: number | null
 }
 
 export type NewSigningKey = Pick<StoredSigningKey, 'kid' | 'publicJwk' | 'sealed' | 'keyId'>
@@ -18,21 +20,23 @@ export type NewSigningKey = Pick<StoredSigningKey, 'kid' | 'publicJwk' | 'sealed
 /** Any number, as long as no other advisory lock of ours has it. */
 const signingKeyLock = 6_201_209
 
-/** Every key whose tokens may still be good, the newest first. */
+/** Every key whose tokens may still be good: the one that no other has followed, then those that began last. */
 export async function listSigningKeys(db: Database): Promise<StoredSigningKey[]> {
   return await db.$client<StoredSigningKey[]>`
-    select kid, public_jwk as "publicJwk", sealed, key_id as "keyId", signs_from <= clock_timestamp() as "maySign",
-      extract(epoch from clock_timestamp() - signs_from)::float8 as "ageSeconds"
-    from signing_keys where published_until is null or published_until > clock_timestamp()
-    order by signs_from desc, kid`
+    select kid, public_jwk as "publicJwk", sealed, key_id as "keyId",
+      signs_from <= statement_timestamp() as "hasBegun",
+      extract(epoch from statement_timestamp() - signs_from)::float8 as "ageSeconds",
+      extract(epoch from published_until - statement_timestamp())::float8 as "publishedSeconds"
+    from signing_keys where published_until is null or published_until > statement_timestamp()
+    order by published_until is not null, signs_from desc, kid`
 }
 
 export type Succession = {
-  /** The key that is followed; undefined where there is none. Another newest one means that somebody was faster. */
+  /** The key that is followed; undefined where there is none. Another one means that somebody was faster. */
   after: string | undefined
   /** Seconds until the new one signs. */
   beginsInSeconds: number
-  /** Seconds for which those before stay published from then on; 0 withdraws them at once, whatever they have signed. */
+  /** Seconds for which those before stay published from then on. */
   keepSeconds: number
 }
 
@@ -44,22 +48,46 @@ export async function insertSigningKey(
 ): Promise<boolean> {
   return await db.$client.begin(async (sql) => {
     await sql`select pg_advisory_xact_lock(${signingKeyLock})`
-    const [newest] = await sql<{ kid: string }[]>`
-      select kid from signing_keys where published_until is null order by signs_from desc limit 1`
+    const [newest] = await sql<{ kid: string }[]>`select kid from signing_keys where published_until is null`
     if (newest?.kid !== after) return false
-    await retire(sql, keepSeconds === 0 ? 0 : beginsInSeconds + keepSeconds)
-    await sql`
-      insert into signing_keys (kid, public_jwk, sealed, key_id, signs_from)
-      values (${key.kid}, ${key.publicJwk}, ${key.sealed}, ${key.keyId},
-        clock_timestamp() + ${beginsInSeconds} * interval '1 second')`
+    await retire(sql, beginsInSeconds + keepSeconds)
+    await insert(sql, key, beginsInSeconds)
     return true
   })
 }
 
-/** Those before go in so many seconds, unless they do earlier; what is gone for a day is cleared away. */
+/** Adds a key that signs at once and withdraws all others, whatever they are and have signed. */
+export async function replaceSigningKeys(db: Database, key: NewSigningKey): Promise<void> {
+  await db.$client.begin(async (sql) => {
+    await sql`select pg_advisory_xact_lock(${signingKeyLock})`
+    // Not only dated: a clock that is put back would publish them again.
+    await sql`delete from signing_keys`
+    await insert(sql, key, 0)
+  })
+}
+
+async function insert(sql: ISql, key: NewSigningKey, beginsInSeconds: number): Promise<void> {
+  await sql`
+    insert into signing_keys (kid, public_jwk, sealed, key_id, signs_from)
+    values (${key.kid}, ${key.publicJwk}, ${key.sealed}, ${key.keyId},
+      clock_timestamp() + ${beginsInSeconds} * interval '1 second')`
+}
+
+/**
+ * Those before go in so many seconds, unless they do earlier. The one that signs until then stays for all that time: each
+ * key made before the last one began would otherwise let it end sooner after its last token. One that hasn't begun is dated
+ * to begin when it goes, which is never. What is gone for a day is cleared away.
+ */
 async function retire(sql: ISql, inSeconds: number): Promise<void> {
   await sql`
-    update signing_keys set published_until = least(published_until, clock_timestamp() + ${inSeconds} * interval '1 second')`
+    with moment as (select clock_timestamp() as at, clock_timestamp() + ${inSeconds} * interval '1 second' as gone),
+      signing as (select kid from signing_keys, moment
+        where signs_from <= at and (published_until is null or published_until > at)
+        order by published_until is not null, signs_from desc, kid limit 1)
+    update signing_keys set
+      published_until = case when kid in (select kid from signing) then gone else least(published_until, gone) end,
+      signs_from = case when signs_from > at then greatest(signs_from, gone) else signs_from end
+    from moment where published_until is null or published_until > at`
   await sql`delete from signing_keys where published_until < clock_timestamp() - interval '1 day'`
 }
 

@@ -120,7 +120,7 @@ keys
 keys
   .command('replace-signing')
   .description('makes the next key that signs local tokens, which it does by itself every thirty days')
-  .option('--now', 'it signs at once, and what older ones have signed is refused: for a key that has leaked')
+  .option('--now', 'it signs at once, and all others are withdrawn: for a key that has leaked')
   .action(async (options) => await (await keyCommands()).runReplaceSigningKey(options, stopping))
 program
   .command('sources')

@@ -1,11 +1,12 @@
 import { closeDatabase, cutDatabase, openDatabase, type Database } from '../db/client.ts'
 import { countSealedOtherwise } from '../db/sealed-tokens.ts'
-import { insertSigningKey, listSigningKeys } from '../db/signing-keys.ts'
+import { insertSigningKey, listSigningKeys, replaceSigningKeys } from '../db/signing-keys.ts'
 import { loadConfig, readEnvironment, type Config } from './config.ts'
 import { requireTables } from './context.ts'
 import { databaseFailure, startUpFailure } from './database-failure.ts'
 import { resealSigningKeys } from './issuer/reseal.ts'
-import { keyRhythm, newSigningKey } from './issuer/signing-keys.ts'
+import { newSigningKey } from './issuer/private-keys.ts'
+import { keyRhythm, orderOf } from './issuer/key-order.ts'
 import { rotateKeys } from './login/rotate-keys.ts'
 import { createVault } from './login/vault.ts'
 import { createSeal } from './sealing.ts'
@@ -42,20 +43,28 @@ export async function runRotateKeys({ batch }: { batch: number }, signal: AbortS
 /** `keys replace-signing`: the next key, and with `now` none but that. */
 export async function runReplaceSigningKey({ now }: { now?: true }, signal: AbortSignal): Promise<void> {
   await withDatabase(signal, async (db, { tokenKeys }) => {
-    const [newest] = await unlessAborted(signal, listSigningKeys(db))
     const key = await newSigningKey(createSeal(tokenKeys))
+    if (now) {
+      await unlessAborted(signal, replaceSigningKeys(db, key))
+      print(`${key.kid} signs from now on. Gateways refuse within half a minute what others have signed;`)
+      print(
+        'applications that verify tokens by themselves do once they have read the key set anew, which they',
+      )
+      print('may put off for five minutes, or for longer by settings of their own.')
+      return
+    }
+    const { newest } = orderOf(await unlessAborted(signal, listSigningKeys(db)))
     const added = await insertSigningKey(db, key, {
       after: newest?.kid,
-      beginsInSeconds: now || !newest ? 0 : keyRhythm.publishedBefore,
-      keepSeconds: now ? 0 : keyRhythm.publishedAfter,
+      beginsInSeconds: newest ? keyRhythm.publishedBefore : 0,
+      keepSeconds: keyRhythm.publishedAfter,
     })
     if (!added) {
       print(
         'Another process has made a key just now. Nothing was done; run this again if it is still wanted.',
       )
       process.exitCode = 1
-    } else if (now) print(`${key.kid} signs from now on. What others have signed is refused within a minute.`)
-    else if (newest)
+    } else if (newest)
       print(`${key.kid} is published and signs in an hour; what others have signed stays good.`)
     else print(`${key.kid} signs from now on.`)
   })

@@ -2,6 +2,7 @@ import { Hono, type Context } from 'hono'
 import type { Logger } from 'pino'
 import type { Database } from '../../db/client.ts'
 import type { TokenSubject } from '../../db/token-subjects.ts'
+import { codeOf } from '../database-failure.ts'
 import type { Seal } from '../sealing.ts'
 import type { Application } from '../setting-shapes.ts'
 import type { EntraToken, ExchangeSource } from './entra-token.ts'
@@ -38,16 +39,26 @@ export type VerifyCaller = (
   token: string,
 ) => Promise<{ userId: string; tenantId: string; scopes: readonly string[] } | undefined>
 
+/** What to do about keys that don't open. */
+const sameKeys =
+  'give all gateways and commands the same TOKEN_ENCRYPTION_KEYS, the old ones included until `keys rotate` is through; ' +
+  'until then another key signs, which each gateway makes at most once an hour'
+
 /** Local tokens and all there is about them: where they are given, checked and described, and who shows one. */
 export function createIssuer(parts: IssuerParts): { routes: Hono; verifyCaller: VerifyCaller } {
   const { publicUrl, db, seal, log } = parts
   const keys = createSigningKeys({
     db,
     seal,
+    tokenSeconds: parts.lifeSeconds,
     onUnreadable: (kid, sealedWith) =>
-      log.error(
-        { kid, sealedWith },
-        'a signing key does not open with TOKEN_ENCRYPTION_KEYS; another one is made',
+      log.error({ kid, sealedWith }, `a signing key does not open with TOKEN_ENCRYPTION_KEYS; ${sameKeys}`),
+    onNone: () =>
+      log.error(`no signing key opens with TOKEN_ENCRYPTION_KEYS, so no local token is given; ${sameKeys}`),
+    onLasting: (error) =>
+      log.warn(
+        { code: codeOf(error) },
+        'the database is out of reach; the signing keys read less than half an hour ago are published',
       ),
   })
   const tokens = createLocalTokens({ publicUrl, keys, lifeSeconds: parts.lifeSeconds })

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { createLocalJWKSet, jwtVerify, SignJWT } from 'jose'
+import { createLocalJWKSet, decodeProtectedHeader, jwtVerify, SignJWT } from 'jose'
 import { z } from 'zod'
 import type { TokenSubject } from '../../db/token-subjects.ts'
-import { signingAlgorithm, type SigningKeys } from './signing-keys.ts'
+import { signingAlgorithm } from './private-keys.ts'
+import type { SigningKeys } from './signing-keys.ts'
 
 /** Groups that a token carries at most, as Entra's do (Entra docs: access-token-claims-reference, groups overage claim). */
 export const maxGroups = 200
@@ -63,7 +64,7 @@ export type LocalTokens = {
 export type LocalTokensParts = {
   /** Of the gateway, no trailing slash. */
   publicUrl: string
-  keys: SigningKeys
+  keys: Pick<SigningKeys, 'signer' | 'verifying'>
   /** Seconds for which one is good. */
   lifeSeconds: number
 }
@@ -107,8 +108,9 @@ export function createLocalTokens({ publicUrl, keys, lifeSeconds }: LocalTokensP
       return { token, expiresIn: lifeSeconds, scope }
     },
     read: async (token) => {
-      if (token.length > maxLength) return undefined
-      const published = createLocalJWKSet({ keys: [...(await keys.published())] })
+      const kid = token.length > maxLength ? undefined : kidOf(token)
+      if (kid === undefined) return undefined
+      const published = createLocalJWKSet({ keys: [...(await keys.verifying(kid))] })
       const options = {
         algorithms: [signingAlgorithm],
         issuer,
@@ -118,6 +120,16 @@ export function createLocalTokens({ publicUrl, keys, lifeSeconds }: LocalTokensP
       const verified = await jwtVerify(token, published, options).catch(() => undefined)
       return verified && localToken.safeParse(verified.payload).data
     },
+  }
+}
+
+/** Of the key that a text says it is signed with; undefined for what is no token of ours. */
+function kidOf(token: string): string | undefined {
+  try {
+    const { kid } = decodeProtectedHeader(token)
+    return typeof kid === 'string' ? kid : undefined
+  } catch {
+    return undefined
   }
 }
 

@@ -1,7 +1,8 @@
 import { Hono, type Context } from 'hono'
 import type { Logger } from 'pino'
 import { knownScopes } from './local-token.ts'
-import { signingAlgorithm, type SigningKeys } from './signing-keys.ts'
+import { signingAlgorithm } from './private-keys.ts'
+import type { SigningKeys } from './signing-keys.ts'
 import { answerRefusal, grantTypes } from './token-endpoint.ts'
 
 /** Seconds for which a copy of the metadata and of the keys is good. */

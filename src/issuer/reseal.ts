@@ -1,7 +1,7 @@
 import type { Database } from '../../db/client.ts'
 import { listSigningKeys, replaceSealedSigningKey } from '../../db/signing-keys.ts'
 import { Unsealable, type Seal } from '../sealing.ts'
-import { signingKeyBinding } from './signing-keys.ts'
+import { signingKeyBinding } from './private-keys.ts'
 
 /** Seals the keys that sign anew, with the first key, where another one seals them. Of those that don't open: what sealed them. */
 export async function resealSigningKeys(

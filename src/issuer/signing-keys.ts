@@ -1,39 +1,27 @@
-import { calculateJwkThumbprint, exportJWK, exportPKCS8, generateKeyPair, importPKCS8, type JWK } from 'jose'
+import type { JWK } from 'jose'
 import { z } from 'zod'
 import type { Database } from '../../db/client.ts'
-import {
-  insertSigningKey,
-  listSigningKeys,
-  type StoredSigningKey,
-  type Succession,
-} from '../../db/signing-keys.ts'
+import { insertSigningKey, listSigningKeys, type StoredSigningKey } from '../../db/signing-keys.ts'
 import type { Seal } from '../sealing.ts'
-
-/** ECDSA on P-256 with SHA-256 (RFC 7518, 3.4). */
-export const signingAlgorithm = 'ES256'
-
-type PrivateKey = Awaited<ReturnType<typeof importPKCS8>>
+import { keyRhythm, orderOf, succession } from './key-order.ts'
+import { createKnownKeys } from './known-keys.ts'
+import { createOpenPrivateKey, newSigningKey, signingAlgorithm, type PrivateKey } from './private-keys.ts'
+import { OAuthRefusal } from './refusal.ts'
 
 /** A key as key sets have it. */
 export type PublicKey = JWK & { kid: string }
 
 export type SigningKeys = {
-  /** The key that signs now. */
+  /** The key that signs now. @throws {OAuthRefusal} `temporarily_unavailable` where none that can be read may. */
   signer: () => Promise<{ kid: string; privateKey: PrivateKey }>
-  /** Every key whose tokens may still be good, and the one that signs next. */
+  /**
+   * Every key whose tokens may still be good, and the one that signs next. Half an hour old at most where Postgres can't be
+   * reached: for copies, which are as old.
+   */
   published: () => Promise<readonly PublicKey[]>
+  /** Those that verify a token which says that this one has signed it. */
+  verifying: (kid: string) => Promise<readonly PublicKey[]>
 }
-
-/** Seconds. A key set is read again by its copies every few minutes; a key is in all of them before it signs. */
-export const keyRhythm = {
-  signsFor: 30 * 86_400,
-  publishedBefore: 3600,
-  /** Longer than a local token is good for, and its skew. */
-  publishedAfter: 2 * 3600,
-}
-
-/** Milliseconds for which a list of keys is used without a look at Postgres: a withdrawn key is trusted that much longer. */
-const keptMs = 30_000
 
 const publicJwk = z.looseObject({
   kty: z.literal('EC'),
@@ -42,95 +30,74 @@ const publicJwk = z.looseObject({
   y: z.string(),
 })
 
-/** What a private key is sealed for. */
-export const signingKeyBinding = (kid: string) => `signing key ${kid}`
-
 export type SigningKeysParts = {
   db: Database
   seal: Seal
-  /** The key that ought to sign can't be read: another one is made. With its id and that of the key that sealed it. */
+  /** Seconds for which a token is good at most. */
+  tokenSeconds: number
+  /** A key that ought to sign can't be read: another one does, or is made. With its id and that of the key that sealed it. */
   onUnreadable: (kid: string, sealedWith: string) => void
+  /** No key can be read, and one was made for that less than an hour ago. */
+  onNone: () => void
+  /** Postgres can't be reached, and the keys that are known are published. */
+  onLasting: (error: unknown) => void
   /** Milliseconds by a clock that nobody can put back. */
   now?: () => number
 }
 
-type Known = { at: number; rows: readonly StoredSigningKey[] }
+const maxTries = 3
+
+/** Milliseconds between two keys that one process makes because none can be read. */
+const makeAgainAfterMs = 3_600_000
 
 /**
  * The keys in Postgres, made as they are needed: the first one at the first use, the next an hour before it begins to sign
- * in place of one that has for thirty days.
+ * in place of one that has for thirty days, and one at once where none that may sign can be read.
  */
 export function createSigningKeys(parts: SigningKeysParts): SigningKeys {
-  const { db, seal, onUnreadable, now = () => performance.now() } = parts
-  let known: Known | undefined
-  let reading: Promise<Known> | undefined
-  const opened = new Map<string, PrivateKey>()
-
-  const read = async (): Promise<Known> => {
-    const at = now()
+  const { db, seal, tokenSeconds, onUnreadable, onNone, onLasting, now = () => performance.now() } = parts
+  const open = createOpenPrivateKey(seal, onUnreadable)
+  /** The last one that was made because none could be read. */
+  let madeAt = Number.NEGATIVE_INFINITY
+  const read = async (): Promise<readonly StoredSigningKey[]> => {
     const rows = await listSigningKeys(db)
     const followed = succession(rows)
-    if (!followed) return { at, rows }
+    if (!followed) return rows
     await insertSigningKey(db, await newSigningKey(seal), followed)
-    return { at, rows: await listSigningKeys(db) }
+    return await listSigningKeys(db)
   }
-  const current = async (): Promise<Known> => {
-    if (known && now() - known.at < keptMs) return known
-    reading ??= read().finally(() => (reading = undefined))
-    known = await reading
-    return known
-  }
-  const open = async ({ kid, sealed, keyId }: StoredSigningKey): Promise<PrivateKey | undefined> => {
-    const before = opened.get(kid)
-    if (before) return before
-    try {
-      const key = await importPKCS8(await seal.unsealText(sealed, signingKeyBinding(kid)), signingAlgorithm)
-      opened.set(kid, key)
-      return key
-    } catch {
-      onUnreadable(kid, keyId)
-      return undefined
+  const known = createKnownKeys({ read, onLasting, now })
+  const signerAmong = async (rows: readonly StoredSigningKey[]) => {
+    for (const row of orderOf(rows, tokenSeconds).signers) {
+      const privateKey = await open(row)
+      if (privateKey) return { kid: row.kid, privateKey }
     }
+    return undefined
   }
-  const signer = async (retry = true): ReturnType<SigningKeys['signer']> => {
-    const { rows } = await current()
-    const row = rows.find(({ maySign }) => maySign)
-    const privateKey = row && (await open(row))
-    if (row && privateKey) return { kid: row.kid, privateKey }
-    if (!retry) throw new Error('there is no signing key')
-    // Whose sealing key is gone is of no use; what it has signed stays good.
-    const after = rows[0]?.kid
+  /** Whose sealing key is gone is of no use; what it has signed stays good. */
+  const makeAnother = async (rows: readonly StoredSigningKey[]) => {
+    const after = orderOf(rows).newest?.kid
     const follows = { after, beginsInSeconds: 0, keepSeconds: keyRhythm.publishedAfter }
-    await insertSigningKey(db, await newSigningKey(seal), follows)
-    known = undefined
-    return await signer(false)
+    if (await insertSigningKey(db, await newSigningKey(seal), follows)) madeAt = now()
+  }
+  /** Processes that don't open each other's keys follow each other's: the one that is slower has to look once more. */
+  const signer = async (tries: number): ReturnType<SigningKeys['signer']> => {
+    const rows = await (tries === maxTries ? known.current() : known.anew())
+    const found = await signerAmong(rows)
+    if (found) return found
+    if (tries > 0 && now() - madeAt >= makeAgainAfterMs) {
+      await makeAnother(rows)
+      return await signer(tries - 1)
+    }
+    onNone()
+    const told = 'no key that signs local tokens can be read; the log of the gateway says more'
+    throw new OAuthRefusal('temporarily_unavailable', 'signing key', told)
   }
   return {
-    signer: async () => await signer(),
-    published: async () => (await current()).rows.map(publicKeyOf),
+    signer: async () => await signer(maxTries),
+    published: async () => (await known.lasting()).map(publicKeyOf),
+    verifying: async (kid) => (await known.withKey(kid)).map(publicKeyOf),
   }
-}
-
-/** What to do about the keys as they are: undefined for nothing. */
-export function succession(
-  rows: readonly Pick<StoredSigningKey, 'kid' | 'ageSeconds'>[],
-): Succession | undefined {
-  const [newest] = rows
-  const keepSeconds = keyRhythm.publishedAfter
-  if (!newest) return { after: undefined, beginsInSeconds: 0, keepSeconds }
-  if (newest.ageSeconds < keyRhythm.signsFor - keyRhythm.publishedBefore) return undefined
-  return { after: newest.kid, beginsInSeconds: keyRhythm.publishedBefore, keepSeconds }
-}
-
-/** A new key, its private part sealed. Its id is its thumbprint (RFC 7638). */
-export async function newSigningKey(
-  seal: Seal,
-): Promise<Pick<StoredSigningKey, 'kid' | 'publicJwk' | 'sealed' | 'keyId'>> {
-  const { publicKey, privateKey } = await generateKeyPair(signingAlgorithm, { extractable: true })
-  const jwk = await exportJWK(publicKey)
-  const kid = await calculateJwkThumbprint(jwk)
-  const { text, keyId } = await seal.sealText(await exportPKCS8(privateKey), signingKeyBinding(kid))
-  return { kid, publicJwk: JSON.stringify(jwk), sealed: text, keyId }
 }
 
 function publicKeyOf({ kid, publicJwk: json }: StoredSigningKey): PublicKey {
