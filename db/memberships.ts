@@ -1,5 +1,6 @@
 import type { Database } from './client.ts'
 import { labelRows, labelsOfNewest, uuids, type GroupLabels } from './group-labels.ts'
+import { waitingAtMost } from './lock-timeout.ts'
 import { isNewer } from './snapshot-order.ts'
 import type { HeldBy, Run } from './sync-runs.ts'
 
@@ -35,6 +36,8 @@ export type Read = {
   /** Labels of the person; null leaves what is stored. */
   person?: PersonLabels | undefined
   run: Run
+  /** Milliseconds to wait for each lock, then PostgreSQL refuses (55P03); left out, as long as it takes. */
+  lockTimeoutMs?: number | undefined
 }
 
 /** The state of a user's row that a plan was made from: the plan is void when it has changed. */
@@ -84,7 +87,7 @@ export async function touchUnchanged(
       update users set snapshot_at = ${beganAt}, last_synced_at = clock_timestamp(), sync_state = 'synced', frozen_at = null,
         hidden_read = ${read.reach.hidden}, groups_read = groups_read or ${read.reach.groups}${labelling(db, read)}
       where id = ${userId} and tenant_id = ${tenantId} and membership_digest = ${read.digest}
-        and not ${isNewer(db, beganAt)}
+        and not ${isNewer(db, beganAt)}${waitingAtMost(db, read.lockTimeoutMs)}
       returning id
     ), recorded as (
       insert into sync_runs (id, user_id, source, cause, resync_id, started_at, outcome, graph_request_id, remote_count,
@@ -206,7 +209,7 @@ export async function applyWrites(
       where id = ${userId} and tenant_id = ${tenantId}
         and snapshot_at is not distinct from ${basis.snapshotAt}::timestamptz
         and membership_digest is not distinct from ${basis.digest}
-        and not ${isNewer(db, beganAt)}
+        and not ${isNewer(db, beganAt)}${waitingAtMost(db, read.lockTimeoutMs)}
       for no key update
     ), known as materialized (
       select g.id, g.deleted_at from person cross join groups g

@@ -4,7 +4,7 @@ import { listDeleted } from '../db/groups.ts'
 import { keepService, type StoredService } from '../db/services.ts'
 import { findTokenSubject, type TokenSubject } from '../db/token-subjects.ts'
 import { databaseFailure } from './database-failure.ts'
-import { AccessDenied, SyncError, Throttled } from './errors.ts'
+import { Throttled, type SyncError } from './errors.ts'
 import type { EntraToken } from './issuer/entra-token.ts'
 import { maxGroups } from './issuer/local-token.ts'
 import { OAuthRefusal } from './issuer/refusal.ts'
@@ -12,7 +12,9 @@ import type { Log } from './log.ts'
 import { digestOf } from './reconcile/digest.ts'
 import { groupsOfRoles, mappedGroups } from './reconcile/granted.ts'
 import { noGuard } from './reconcile/guard.ts'
+import type { ReadService } from './read-service.ts'
 import { reconcile, type Rules } from './reconcile/reconcile.ts'
+import { applyNews, createUnderWay, readAnew, type UnderWay } from './service-update.ts'
 import type { Snapshot } from './snapshot.ts'
 import type { ExchangeRules } from './source-config.ts'
 
@@ -22,70 +24,132 @@ export type SubjectSource = {
   clientId: string
   exchange: ExchangeRules | undefined
   rules: Rules
-  /** Every group of a service, asked of Graph as the app. */
-  readService: (service: { tenantId: string; objectId: string; beganAt: string }) => Promise<Snapshot>
+  readService: ReadService
 }
 
-export type SubjectParts = { db: Database; sources: ReadonlyMap<string, SubjectSource>; log: Log }
+export type SubjectParts = {
+  db: Database
+  sources: ReadonlyMap<string, SubjectSource>
+  log: Log
+}
 
-/** Seconds for which a service's groups are good before Graph is asked again. */
-const goodForSeconds = 300
+/** Milliseconds that an exchange waits for whoever holds its service's row. */
+const lockTimeoutMs = 1000
+
+/** By service, when the token was issued that this process has compared last with what is stored. */
+type Compared = Map<string, number>
+
+/** Services of which that is known; of more, the oldest is compared once more. */
+const maxCompared = 10_000
 
 /**
  * Whom a token is about, with the groups that are stored once they have been brought up to it. A person has to be one who
  * signs in here; a service is kept at its first exchange, and is the same at every other.
+ *
+ * However many exchanges of a service come at once, one of them asks Graph and one of them writes.
  * @throws {OAuthRefusal} `invalid_grant` for whom no token is given. @throws {SyncError} for what is out of reach.
  */
-export async function subjectOf(parts: SubjectParts, token: EntraToken): Promise<TokenSubject> {
-  if (token.kind === 'app') await bringUpToDate(parts, token)
-  const { tenantId, objectId } = token
-  const subject = await findTokenSubject(parts.db, { tenantId, objectId }, maxGroups)
-  const isMeant = subject?.kind === (token.kind === 'app' ? 'service' : 'person')
-  if (!subject || !isMeant)
-    throw refused('unknown', 'whom the token is about is not known here; people have to sign in here once')
-  if (!subject.enabled) throw refused('disabled', 'whom the token is about is disabled here')
-  return subject
+export function createSubjectOf(parts: SubjectParts): (token: EntraToken) => Promise<TokenSubject> {
+  const underWay = createUnderWay()
+  const compared: Compared = new Map()
+  return async (token) => {
+    if (token.kind === 'app') await bringUpToDate(parts, { underWay, compared }, token)
+    const { tenantId, objectId } = token
+    const subject = await findTokenSubject(parts.db, { tenantId, objectId }, maxGroups)
+    const isMeant = subject?.kind === (token.kind === 'app' ? 'service' : 'person')
+    if (!subject || !isMeant)
+      throw refused('unknown', 'whom the token is about is not known here; people have to sign in here once')
+    if (!subject.enabled) throw refused('disabled', 'whom the token is about is disabled here')
+    return subject
+  }
 }
 
-async function bringUpToDate({ db, sources, log }: SubjectParts, token: EntraToken): Promise<void> {
+async function bringUpToDate(
+  { db, sources, log }: SubjectParts,
+  { underWay, compared }: { underWay: UnderWay; compared: Compared },
+  token: EntraToken,
+): Promise<void> {
   const source = sources.get(token.source)
   const { tenantId, objectId, callerId } = token
-  const service = await keepService(db, { tenantId, objectId, appId: callerId })
+  const look = async () => await keepService(db, { tenantId, objectId, appId: callerId })
+  const first = await look()
   // A person with that id, or a disabled service, is for the caller to refuse.
-  if (!source?.exchange || !service?.enabled) return
-  const run = {
-    id: randomUUID(),
-    source: source.slug,
-    cause: 'exchange' as const,
-    startedAt: service.now,
+  if (!source?.exchange || !first?.enabled) return
+  const { slug, exchange, readService } = source
+  const { userId, now: startedAt } = first
+  const apply = async (snapshot: Snapshot, rules: Rules) => {
+    const run = { id: randomUUID(), source: slug, cause: 'exchange' as const, startedAt }
+    await reconcile(db, { userId, tenantId }, snapshot, run, { ...rules, lockTimeoutMs })
   }
-  const apply = async (snapshot: Snapshot, rules: Rules) =>
-    await reconcile(db, { userId: service.userId, tenantId }, snapshot, run, rules)
-  if (source.exchange.groups === 'graph') {
-    if ((service.syncedSecondsAgo ?? Number.POSITIVE_INFINITY) < goodForSeconds) return
-    const snapshot = await readOrKeep(source, service, token, log)
-    // What is read is whole, and nobody could agree to what were held: no worker reads a service.
-    if (snapshot) await apply(snapshot, { ...source.rules, guard: noGuard })
+  if (exchange.groups === 'graph') {
+    await readAnew(
+      underWay,
+      { first, look },
+      {
+        slug,
+        log,
+        read: async (beganAt) => await readService({ tenantId, objectId, beganAt }),
+        // What is read is whole, and nobody could agree to what were held: no worker reads a service.
+        apply: async (snapshot) => await apply(snapshot, { ...source.rules, guard: noGuard }),
+      },
+    )
     return
   }
-  const told = toldBy(source, source.exchange, token, service)
-  if (told) await apply(await withoutDeleted(db, tenantId, told), { guard: noGuard })
+  const newsOf = async (service: StoredService) => {
+    const told = toldBy(source, exchange, token, service)
+    return await unknownOf(db, told, { token, service, compared })
+  }
+  await applyNews(underWay, { first, look }, newsOf, async (snapshot) => {
+    await apply(snapshot, { guard: noGuard })
+    noteCompared(compared, userId, token.issuedAt)
+  })
 }
 
-/** What the token proves of its service's groups; undefined where it proves nothing that isn't known. */
+function noteCompared(compared: Compared, userId: string, issuedAt: number): void {
+  compared.delete(userId)
+  compared.set(userId, issuedAt)
+  const [oldest] = compared.keys()
+  if (compared.size > maxCompared && oldest !== undefined) compared.delete(oldest)
+}
+
+/** What the token proves of its service's groups. */
 function toldBy(
   { clientId }: SubjectSource,
   { groups, groupMap }: ExchangeRules,
   { roles, callerId, issuedAt }: EntraToken,
   service: StoredService,
-): Snapshot | undefined {
+): Snapshot {
   const memberships =
     groups === 'mapped' ? mappedGroups(groupMap, [...roles, callerId]) : groupsOfRoles(clientId, roles)
   // Entra's clock may be ahead of ours; a read never begins later than now.
   const beganAt = new Date(Math.min(issuedAt * 1000, Date.parse(service.now))).toISOString()
-  const isKnown = service.snapshotAt !== null && Date.parse(service.snapshotAt) >= Date.parse(beganAt)
-  if (isKnown && service.digest === digestOf(memberships)) return undefined
   return { beganAt, memberships, requestId: undefined }
+}
+
+/** Milliseconds by which what is stored may be ahead of the database's clock before that was put back. */
+const aheadMs = 5000
+
+/**
+ * The part of it that counts; undefined where it proves nothing that isn't known. Of two tokens of one second the first
+ * counts; one that this process hasn't compared yet is compared, since the map may be another than when it was.
+ */
+async function unknownOf(
+  db: Database,
+  told: Snapshot,
+  {
+    token: { tenantId, issuedAt },
+    service,
+    compared,
+  }: { token: EntraToken; service: StoredService; compared: Compared },
+): Promise<Snapshot | undefined> {
+  const storedAt = service.snapshotAt === null ? Number.NEGATIVE_INFINITY : Date.parse(service.snapshotAt)
+  const beganAt = Date.parse(told.beganAt)
+  const isAsNew = storedAt >= beganAt && storedAt <= Date.parse(service.now) + aheadMs
+  if (isAsNew && (storedAt > beganAt || compared.get(service.userId) === issuedAt)) return undefined
+  const left = await withoutDeleted(db, tenantId, told)
+  if (!isAsNew || service.digest !== digestOf(left.memberships)) return left
+  noteCompared(compared, service.userId, issuedAt)
+  return undefined
 }
 
 /** A map goes on naming groups that Entra has deleted, which proves nothing about them. */
@@ -93,26 +157,6 @@ async function withoutDeleted(db: Database, tenantId: string, snapshot: Snapshot
   const ids = snapshot.memberships.map(({ objectId }) => objectId)
   const deleted = new Set(await listDeleted(db, tenantId, ids))
   return { ...snapshot, memberships: snapshot.memberships.filter(({ objectId }) => !deleted.has(objectId)) }
-}
-
-/** What Graph says; undefined, for what is stored, where it says nothing now and something is. */
-async function readOrKeep(
-  { readService, slug }: SubjectSource,
-  { snapshotAt, now }: StoredService,
-  { tenantId, objectId }: EntraToken,
-  log: Log,
-): Promise<Snapshot | undefined> {
-  try {
-    return await readService({ tenantId, objectId, beganAt: now })
-  } catch (thrown) {
-    const error = databaseFailure(thrown)
-    log.warn(
-      { source: slug, code: error.code, isDenied: error instanceof AccessDenied, requestId: error.requestId },
-      'the groups of a service were not read',
-    )
-    if (snapshotAt !== null) return undefined
-    throw error
-  }
 }
 
 function refused(check: string, description: string): OAuthRefusal {

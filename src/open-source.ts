@@ -2,7 +2,6 @@ import type { Database } from '../db/client.ts'
 import type { SubjectSource } from './exchange.ts'
 import { checkMemberGroups } from './graph/check-groups.ts'
 import { createGraphClient } from './graph/client.ts'
-import { readServiceGroups } from './graph/service-groups.ts'
 import { createTenantBudget, type TenantBudget } from './graph/throttle.ts'
 import type { CheckGroups } from './login/admission.ts'
 import type { StandingOptions } from './login/credential-standing.ts'
@@ -14,6 +13,7 @@ import { createExchangedTokens } from './login/exchanged-tokens.ts'
 import { createExchange } from './login/on-behalf-of.ts'
 import { createUserTokens } from './login/tokens.ts'
 import type { Vault } from './login/vault.ts'
+import { createReadService } from './read-service.ts'
 import { syncsGroups, takesTenant, type SourceConfig } from './source-config.ts'
 import type { ResyncSource } from './resync.ts'
 import type { BatchSource } from './sync-batch.ts'
@@ -27,9 +27,6 @@ export type OpenSource = BatchSource &
     credentials: AppCredentials
     checkGroups: CheckGroups
   }
-
-/** Milliseconds that an exchange waits to hear which groups a service is in. */
-const readServiceWithinMs = 10_000
 
 /** Milliseconds that a sign-in waits to hear whether the person is in a group. */
 const checkWithinMs = 5000
@@ -85,20 +82,7 @@ export function openSource(
           .catch(() => undefined)
       }
     },
-    readService: async ({ tenantId, objectId, beganAt }) => {
-      // A program waits for its token: as with checkGroups, what it costs is taken from what follows.
-      const { accessToken } = await appTokens.tokenFor(tenantId)
-      const signal = AbortSignal.timeout(readServiceWithinMs)
-      const graph = createGraphClient({ baseUrl: graphBaseUrl, accessToken, priority: 'high', signal })
-      try {
-        const asked = { objectId, read: groupRead, beganAt, withinMs: readServiceWithinMs }
-        return await readServiceGroups(graph, asked)
-      } finally {
-        await budgetOf(tenantId)
-          .settle('high', graph.usage(), 0)
-          .catch(() => undefined)
-      }
-    },
+    readService: createReadService({ graphBaseUrl, groupRead, appTokens, budgetOf }),
     resync: config.resync,
     rules: { guard, resyncGuard, filter: groupFilter },
   }

@@ -1,5 +1,5 @@
 import type { Context } from './context.ts'
-import { isPassing, subjectOf } from './exchange.ts'
+import { createSubjectOf, isPassing } from './exchange.ts'
 import { createGateway, listen } from './gateway.ts'
 import { refusalOf, settleInvitation } from './login/admission.ts'
 import type { SignInSource } from './login/sign-in-source.ts'
@@ -58,7 +58,7 @@ function issuerOf({ config, db, log, sources }: Context): Parameters<typeof crea
           ]
         : [],
     ),
-    subjectOf: async (token) => await subjectOf({ db, sources, log }, token),
+    subjectOf: createSubjectOf({ db, sources, log }),
     isPassing,
     log,
   }

@@ -1,5 +1,11 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { defaultApp, defaultClientId, type IdTokenFault, type SimulatedApp } from '../src/simulator/index.ts'
+import {
+  defaultApp,
+  defaultClientId,
+  type Fault,
+  type IdTokenFault,
+  type SimulatedApp,
+} from '../src/simulator/index.ts'
 import { idTokenFaults } from '../src/simulator/index.ts'
 import { application, claiming, daemonApp, openExchange } from './support/exchange-world.ts'
 
@@ -210,6 +216,23 @@ test('while Entra or Postgres is out of reach whoever asks is told to come back'
       '5',
       { error: 'temporarily_unavailable' },
     ])
+  } finally {
+    await cut.close()
+  }
+})
+
+test.for<[what: string, fault: Fault]>([
+  ['cannot be reached', { cut: 'before-headers' }],
+  ['are none', { status: 200, body: 'keys' }],
+  ['are not answered with', { status: 404, body: 'no' }],
+])('while the keys of Entra %s whoever asks is told to come back', async ([, fault]) => {
+  const cut = await openExchange()
+  try {
+    cut.world.simulator.faults.next({ on: { path: /\/keys$/ }, times: 100, ...fault })
+    const answer = await cut.asAssertion(await cut.entraToken())
+    expect([answer.status, await answer.json()]).toMatchObject([503, { error: 'temporarily_unavailable' }])
+    cut.world.simulator.faults.clear()
+    expect((await cut.asAssertion(await cut.entraToken())).status).toBe(200)
   } finally {
     await cut.close()
   }

@@ -1,5 +1,6 @@
 import { decodeJwt, jwtVerify, type FlattenedJWSInput, type JWSHeaderParameters } from 'jose'
 import { z } from 'zod'
+import { GraphUnavailable } from '../errors.ts'
 import { failedCheck } from '../failed-check.ts'
 import type { ExchangeRules } from '../source-config.ts'
 import { OAuthRefusal, type OAuthError } from './refusal.ts'
@@ -188,7 +189,7 @@ async function verify(
   { issuer, keyIssuers, keys }: EntraAuthority,
   refuse: Refuse,
 ): Promise<Claims> {
-  const { payload, protectedHeader } = await jwtVerify(token, keys.find, {
+  const { payload, protectedHeader } = await jwtVerify(token, findIn(keys), {
     algorithms,
     clockTolerance: skewSeconds,
     requiredClaims: ['iss', 'sub', 'aud', 'iat', 'nbf', 'exp', 'tid', 'oid', 'ver'],
@@ -211,6 +212,18 @@ async function verify(
   if (keyIssuer !== undefined && !keyIssuers.map(ofTenant).includes(ofTenant(keyIssuer)))
     throw refuse('key_issuer', 'the key that signed the token signs for another tenant')
   return parsed.data
+}
+
+/** As `keys.find`. @throws {GraphUnavailable} for a failure that isn't the token's fault: keys that can't be had or read. */
+function findIn(keys: EntraKeys): EntraKeys['find'] {
+  return async (header, token) => {
+    try {
+      return await keys.find(header, token)
+    } catch (error) {
+      if (failedCheck(error) !== undefined) throw error
+      throw new GraphUnavailable("Entra's signing keys can't be read", { cause: error })
+    }
+  }
 }
 
 const advice: Readonly<Record<string, string>> = {

@@ -34,6 +34,8 @@ export type Rules = {
   resyncGuard?: GuardLimits | undefined
   /** Left out, every group is kept. */
   filter?: GroupFilter | undefined
+  /** Milliseconds to wait for whoever holds the user's row; left out, as long as it takes. */
+  lockTimeoutMs?: number | undefined
 }
 
 export type Counts = Omit<Written, 'outcome'> & {
@@ -69,7 +71,7 @@ export async function reconcile(
   run: Run,
   rules: Rules,
 ): Promise<Reconciled> {
-  const { filter } = rules
+  const { filter, lockTimeoutMs } = rules
   const sifted = sift(snapshot.memberships, filter)
   const digest = digestOf(sifted.memberships)
   const read = {
@@ -80,6 +82,7 @@ export async function reconcile(
     reach: { hidden: snapshot.hidden ?? false, groups: snapshot.groupsRead ?? true },
     person: snapshot.person,
     run: { ...run, graphRequestId: run.graphRequestId ?? snapshot.requestId },
+    lockTimeoutMs,
   }
   try {
     for (let attempt = 1; attempt <= plans; attempt += 1) {
