@@ -104,8 +104,11 @@ export function exchangeOf(told: ToldExchange): ExchangeRules | undefined {
   })
 }
 
-/** What doesn't go together, by the part it is about. */
-export function exchangeProblems(told: ToldExchange): { part: keyof ToldExchange; message: string }[] {
+/** What doesn't go together, by the part it is about. `severalTenants`: the source takes tokens of more than one. */
+export function exchangeProblems(
+  told: ToldExchange,
+  { severalTenants }: { severalTenants: boolean },
+): { part: keyof ToldExchange; message: string }[] {
   const { accepts: kinds = 'off', callers, groups: from = 'roles', groupMap } = told
   const problems: { part: keyof ToldExchange; message: string }[] = []
   if (kinds === 'off') return problems
@@ -113,6 +116,13 @@ export function exchangeProblems(told: ToldExchange): { part: keyof ToldExchange
     problems.push({
       part: 'callers',
       message: 'is missing: name the client ids of the apps that may, or any',
+    })
+  // A map is by roles and client ids, which each tenant's administrators give to whom they like.
+  if (from === 'mapped' && severalTenants)
+    problems.push({
+      part: 'groups',
+      message:
+        'must be roles or graph where several tenants are taken: with mapped, each of them could put its apps into your groups',
     })
   if (from === 'mapped' && groupMap === undefined)
     problems.push({ part: 'groupMap', message: 'is missing: the groups are to come from it' })

@@ -76,11 +76,13 @@ async function bringUpToDate({ db, sources, log }: SubjectParts, token: EntraTok
 function toldBy(
   { clientId }: SubjectSource,
   { groups, groupMap }: ExchangeRules,
-  { roles, callerId, issuedAt }: EntraToken,
+  { tenantId, roles, callerId, issuedAt }: EntraToken,
   service: StoredService,
 ): Snapshot | undefined {
   const memberships =
-    groups === 'mapped' ? mappedGroups(groupMap, [...roles, callerId]) : groupsOfRoles(clientId, roles)
+    groups === 'mapped'
+      ? mappedGroups(groupMap, [...roles, callerId])
+      : groupsOfRoles({ tenantId, apiId: clientId }, roles)
   // Entra's clock may be ahead of ours; a read never begins later than now.
   const beganAt = new Date(Math.min(issuedAt * 1000, Date.parse(service.now))).toISOString()
   const isKnown = service.snapshotAt !== null && Date.parse(service.snapshotAt) >= Date.parse(beganAt)

@@ -105,6 +105,23 @@ test('what does not go together is told, in the environment and in a file', () =
   ])
 })
 
+test('a source for several tenants maps no groups, since each tenant gives roles to whom it likes', () => {
+  const several = { ENTRA_TENANT_ID: 'organizations', ENTRA_ALLOWED_TENANTS: `${tenant},${other}` }
+  const exchange = { EXCHANGE: 'app', EXCHANGE_CALLERS: 'any' }
+  const mapped = { ...exchange, EXCHANGE_GROUPS: 'mapped', EXCHANGE_GROUP_MAP: `A=${other}` }
+  expect(problemsOf({ ...several, ...mapped })).toEqual([
+    expect.stringMatching(/^EXCHANGE_GROUPS must be roles or graph where several tenants are taken/),
+  ])
+  expect([problemsOf(mapped), problemsOf({ ...several, ...exchange })]).toEqual([[], []])
+  const told = { accepts: 'app', callers: 'any', groups: 'mapped', groupMap: { A: [other] } }
+  const inFile = (allowedTenants: unknown) => parse(one({ tenant: 'common', allowedTenants, exchange: told }))
+  for (const allowed of ['any', [tenant]])
+    expect(inFile(allowed).problems).toEqual([
+      expect.stringMatching(/sources\[0\]\.exchange\.groups must be roles or graph/),
+    ])
+  expect(parse(one({ exchange: told })).problems).toEqual([])
+})
+
 test('an application has an id that may be a URI, and a secret or none', () => {
   const secret = 'a=secret:with%everything'
   expect(loaded({ APPLICATIONS: `api://orders=${secret}, billing` }).applications).toEqual([
