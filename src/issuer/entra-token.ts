@@ -1,5 +1,6 @@
 import { decodeJwt, jwtVerify, type FlattenedJWSInput, type JWSHeaderParameters } from 'jose'
 import { z } from 'zod'
+import { audiencesOf } from '../exchange-rivals.ts'
 import { failedCheck } from '../failed-check.ts'
 import type { ExchangeRules } from '../source-config.ts'
 import { OAuthRefusal, type OAuthError } from './refusal.ts'
@@ -166,15 +167,12 @@ function sourceFor(token: string, sources: readonly ExchangeSource[], refuse: Re
     throw refuse('aud', `the token is not for one API; ask Entra for scope=${scope}`)
   if (graph.test(aud))
     throw refuse('graph_token', `this is a token for Microsoft Graph; ask Entra for scope=${scope}`)
-  const meant = sources.filter((source) => audiencesOf(source).includes(aud))
+  const meant = sources.filter(({ clientId, rules: { audiences } }) =>
+    audiencesOf({ clientId, audiences }).includes(aud),
+  )
   const [one] = meant
   if (!one) throw refuse('aud', `the token is for another API; ask Entra for scope=${scope}`)
   return meant.find(({ takesTenant }) => typeof tid === 'string' && takesTenant(tid.toLowerCase())) ?? one
-}
-
-/** What tokens for a source's API are for (Entra docs: access-token-claims-reference, aud). */
-function audiencesOf({ clientId, rules }: ExchangeSource): string[] {
-  return [clientId, `api://${clientId}`, ...rules.audiences]
 }
 
 async function verify(
