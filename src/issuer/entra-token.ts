@@ -161,8 +161,7 @@ function sourceFor(token: string, sources: readonly ExchangeSource[], refuse: Re
   const told = readUnverified(token)
   if (!told) throw refuse('malformed', 'the payload of the token is not a JSON object')
   const { aud, tid } = told
-  const [first] = sources
-  const scope = first ? `api://${first.clientId}/.default` : 'api://<client id>/.default'
+  const scope = scopeFor(sources)
   if (typeof aud !== 'string')
     throw refuse('aud', `the token is not for one API; ask Entra for scope=${scope}`)
   if (graph.test(aud))
@@ -173,6 +172,16 @@ function sourceFor(token: string, sources: readonly ExchangeSource[], refuse: Re
   const [one] = meant
   if (!one) throw refuse('aud', `the token is for another API; ask Entra for scope=${scope}`)
   return meant.find(({ takesTenant }) => typeof tid === 'string' && takesTenant(tid.toLowerCase())) ?? one
+}
+
+/** More of them would be no advice; who asks knows the API by its client id anyway. */
+const maxScopesTold = 3
+
+/** What to ask Entra for, to get a token for here. */
+function scopeFor(sources: readonly ExchangeSource[]): string {
+  const scopes = [...new Set(sources.map(({ clientId }) => `api://${clientId}/.default`))]
+  if (scopes.length === 0 || scopes.length > maxScopesTold) return 'api://<client id of the source>/.default'
+  return scopes.join(' or ')
 }
 
 async function verify(
