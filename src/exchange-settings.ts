@@ -26,12 +26,28 @@ const listOf = (shape: z.ZodType<string>) =>
     }),
   )
 
+/** Of a client id, as it is compared with those of callers, which are in lower case; a role as it stands. */
+const nameOf = (told: string) => guid.safeParse(told).data ?? told
+
+const mapOfNames = z
+  .record(mapped, z.array(guid).min(1))
+  .transform((told, context): Record<string, string[]> => {
+    const map: Record<string, string[]> = Object.create(null)
+    for (const [key, ids] of Object.entries(told)) {
+      const name = nameOf(key)
+      if (name in map) context.addIssue({ code: 'custom', message: `repeats ${name}`, path: [key] })
+      map[name] = ids
+    }
+    return map
+  })
+
 /** `role=guid guid; <client id>=guid`. */
 const groupMapText = z.string().transform((text, context): Record<string, string[]> => {
   const map: Record<string, string[]> = Object.create(null)
   for (const [index, entry] of text.split(';').entries()) {
     if (entry.trim() === '') continue
-    const [, name = '', ids = ''] = /^\s*([!-~]{1,120}?)\s*=\s*(.*?)\s*$/.exec(entry) ?? []
+    const [, told = '', ids = ''] = /^\s*([!-~]{1,120}?)\s*=\s*(.*?)\s*$/.exec(entry) ?? []
+    const name = nameOf(told)
     const parsed = z
       .array(guid)
       .min(1)
@@ -75,8 +91,7 @@ export const exchangeShape = {
     .describe(
       'Where the groups of a service come from: the roles of its token, groupMap (mapped), or Graph, which the app asks. Default: roles.',
     ),
-  groupMap: z
-    .record(mapped, z.array(guid).min(1))
+  groupMap: mapOfNames
     .optional()
     .describe('With groups: mapped, object ids of groups by app role or by client id.'),
 }
@@ -117,7 +132,7 @@ export function exchangeProblems(
       part: 'callers',
       message: 'is missing: name the client ids of the apps that may, or any',
     })
-  // A map is by roles and client ids, which each tenant's administrators give to whom they like.
+  // A map goes by roles, which each tenant's administrators give to whom they like.
   if (from === 'mapped' && severalTenants)
     problems.push({
       part: 'groups',

@@ -122,6 +122,25 @@ test('a source for several tenants maps no groups, since each tenant gives roles
   expect(parse(one({ exchange: told })).problems).toEqual([])
 })
 
+test('a client id in a map of groups is one whatever its case, and may not be there twice', () => {
+  const upper = 'C0FFEE00-1111-4222-8333-444455556666'
+  const exchange = { EXCHANGE: 'app', EXCHANGE_CALLERS: upper, EXCHANGE_GROUPS: 'mapped' }
+  const groupMap = { [upper.toLowerCase()]: [other], 'Orders.Read': [tenant] }
+  const config = loaded({ ...exchange, EXCHANGE_GROUP_MAP: `${upper}=${other};Orders.Read=${tenant}` })
+  expect(config.sources[0]?.exchange).toMatchObject({ callers: [upper.toLowerCase()], groupMap })
+  const told = { accepts: 'app', callers: [upper], groups: 'mapped' }
+  const inFile = (map: object) => parse(one({ exchange: { ...told, groupMap: map } }))
+  expect(inFile({ [upper]: [other], 'Orders.Read': [tenant] }).sources[0]?.exchange?.groupMap).toEqual(
+    groupMap,
+  )
+  expect(
+    problemsOf({ ...exchange, EXCHANGE_GROUP_MAP: `${upper}=${other};${upper.toLowerCase()}=${tenant}` }),
+  ).toEqual([`EXCHANGE_GROUP_MAP entry 2 repeats ${upper.toLowerCase()}`])
+  expect(inFile({ [upper.toLowerCase()]: [other], [upper]: [tenant] }).problems).toEqual([
+    expect.stringMatching(/exchange\.groupMap\.\S+ repeats c0ffee00/),
+  ])
+})
+
 test('an application has an id that may be a URI, and a secret or none', () => {
   const secret = 'a=secret:with%everything'
   expect(loaded({ APPLICATIONS: `api://orders=${secret}, billing` }).applications).toEqual([
