@@ -126,6 +126,14 @@ export function exchangeProblems(
 ): { part: keyof ToldExchange; message: string }[] {
   const { accepts: kinds = 'off', callers, groups: from = 'roles', groupMap } = told
   const problems: { part: keyof ToldExchange; message: string }[] = []
+  // Whoever says off may leave the rest in place.
+  const rest = [callers, told.groups, groupMap, told.audiences, told.versions]
+  if (told.accepts === undefined && rest.some((part) => part !== undefined))
+    problems.push({
+      part: 'accepts',
+      message:
+        'is missing: without it what else is told of an exchange does nothing; say app, delegated, any or off',
+    })
   if (kinds === 'off') return problems
   if (callers === undefined)
     problems.push({
