@@ -40,12 +40,20 @@ export async function subjectOf(parts: SubjectParts, token: EntraToken): Promise
   if (token.kind === 'app') await bringUpToDate(parts, token)
   const { tenantId, objectId } = token
   const subject = await findTokenSubject(parts.db, { tenantId, objectId }, maxGroups)
-  const isMeant = subject?.kind === (token.kind === 'app' ? 'service' : 'person')
-  if (!subject || !isMeant)
+  if (!subject)
     throw refused('unknown', 'whom the token is about is not known here; people have to sign in here once')
+  const meant = token.kind === 'app' ? 'service' : 'person'
+  if (subject.kind !== meant) throw refused('other_kind', otherKind[meant])
   if (!subject.enabled) throw refused('disabled', 'whom the token is about is disabled here')
   return subject
 }
+
+const otherKind = {
+  service:
+    'the token is of an app, and a person has its object id here: a sign-in was reported with it, and no service is made until that row is gone',
+  person:
+    'the token is of a person, and a service has their object id here: an app has exchanged a token with it',
+} as const
 
 async function bringUpToDate({ db, sources, log }: SubjectParts, token: EntraToken): Promise<void> {
   const source = sources.get(token.source)
