@@ -1,5 +1,6 @@
 import { decodeJwt } from 'jose'
 import { expect, test } from 'vitest'
+import { listNamed, setDisabled } from '../db/admissions.ts'
 import { freezeUser, findTokensGone } from '../db/absent.ts'
 import { endHints, hintAgain, hintMembers, hintUsers } from '../db/hints.ts'
 import { findPeople } from '../db/resync-people.ts'
@@ -122,4 +123,21 @@ test('a service is taken by no resync, by no hint and by no rule about the absen
   expect(await findTokensGone(db, { userId, source }, { others: [], ofApps: [] })).toBeUndefined()
   await freezeUser(db, userId)
   expect(await sql`select from users where frozen_at is not null`).toHaveLength(0)
+})
+
+test('a service that is disabled by its object id gets no token, and those it has hold no longer', async () => {
+  const { world, url, token, objectId, asAssertion, exchanged, post } = await givenService()
+  const { access_token: local } = await exchanged(asAssertion(token))
+  const key = { authorization: `Bearer ${apiKey}` }
+  const isActive = async () =>
+    ((await (await post('/application/o/introspect/', { token: local }, key)).json()) as { active: boolean })
+      .active
+  expect(await isActive()).toBe(true)
+  const [service] = await listNamed(world.db, { objectId })
+  expect(await setDisabled(world.db, service?.userId ?? '', true)).toBe(true)
+  const refused = await asAssertion(token)
+  expect([refused.status, await refused.json()]).toMatchObject([400, { error: 'invalid_grant' }])
+  expect(await isActive()).toBe(false)
+  const told = await fetch(`${url}/v1/users/${service?.userId}/groups`, { headers: key })
+  expect(await told.json()).toMatchObject({ user: { kind: 'service', enabled: false } })
 })
