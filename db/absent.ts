@@ -18,11 +18,12 @@ export async function findTokensGone(
     select coalesce(t.reason, '') as reason, exists (
       select from delegated_tokens o where o.user_id = t.user_id and o.source <> t.source
         and (o.source in ${list(ofApps)} or (o.state = 'valid' and o.source in ${list(others)}))) as elsewhere
-    from delegated_tokens t where t.user_id = ${userId} and t.source = ${source} and t.state <> 'valid'`
+    from delegated_tokens t join users u on u.id = t.user_id and u.kind = 'person'
+    where t.user_id = ${userId} and t.source = ${source} and t.state <> 'valid'`
   return row
 }
 
 /** What is stored of a person is not to be relied on from now on; their next run that ends well takes that back. */
 export async function freezeUser(db: Database, userId: string): Promise<void> {
-  await db.$client`update users set frozen_at = coalesce(frozen_at, clock_timestamp()) where id = ${userId}`
+  await db.$client`update users set frozen_at = coalesce(frozen_at, clock_timestamp()) where id = ${userId} and kind = 'person'`
 }

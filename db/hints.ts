@@ -26,7 +26,7 @@ export async function hintUsers(
   const people = sql`
     select u.id, u.disabled_by is distinct from 'local' as is_read
     from users u join delegated_tokens t on t.user_id = u.id and t.source = ${source}
-    where u.tenant_id = ${tenantId} and u.object_id in (select json_array_elements_text(${list(objectIds)}::text::json))`
+    where u.tenant_id = ${tenantId} and u.kind = 'person' and u.object_id in (select json_array_elements_text(${list(objectIds)}::text::json))`
   return await takeAgain(sql, { resyncId, source }, people)
 }
 
@@ -42,7 +42,7 @@ export async function hintMembers(
     from groups g join memberships m on m.group_id = g.id and m.origin = 'entra'
       join users u on u.id = m.user_id join delegated_tokens t on t.user_id = u.id and t.source = ${source}
     where g.tenant_id = ${tenantId} and g.object_id in (select json_array_elements_text(${list(groupIds)}::text::json))
-      and u.tenant_id = ${tenantId}`
+      and u.tenant_id = ${tenantId} and u.kind = 'person'`
   return await takeAgain(sql, { resyncId, source }, people)
 }
 
@@ -90,7 +90,7 @@ export async function hintAgain(db: Database, { resyncId, tenantId, source }: Hi
     insert into resync_users (resync_id, user_id)
     select running.id, u.id from running cross join due join users u on u.id = due.user_id
       join delegated_tokens t on t.user_id = u.id and t.source = ${source}
-    where u.tenant_id = ${tenantId} and u.disabled_by is distinct from 'local'
+    where u.tenant_id = ${tenantId} and u.kind = 'person' and u.disabled_by is distinct from 'local'
     order by u.id
     on conflict (resync_id, user_id) do update set taken_at = clock_timestamp(), enqueued_at = null`
   return count
@@ -175,7 +175,7 @@ async function takeLeftOver(sql: ISql, { resyncId, source, tenantId }: HintedRes
     insert into resync_users (resync_id, user_id)
     select ${resyncId}, u.id
     from behind join users u on u.id = behind.id join delegated_tokens t on t.user_id = u.id and t.source = ${source}
-    where u.tenant_id = ${tenantId} and u.disabled_by is distinct from 'local'
+    where u.tenant_id = ${tenantId} and u.kind = 'person' and u.disabled_by is distinct from 'local'
     order by random() limit ${maxLeftOver}
     on conflict (resync_id, user_id) do nothing`
 }

@@ -28,10 +28,19 @@ export type StoredLoginEvent = {
   receivedAt: string
 }
 
+/** A service is stored with that object id, and nobody signs in as one. */
+export class IsService extends Error {
+  constructor() {
+    super('a login event is about a service')
+    this.name = 'IsService'
+  }
+}
+
 /**
  * Stores a login event, its user and its sealed tokens in one statement, hence one transaction. Whatever earlier tokens
  * were refused for is over. It never waits for a sync run that holds the user's row: the labels are then left for
  * {@link updateUserLabels}, and `labelled` is false.
+ * @throws {IsService} and stores nothing.
  */
 export async function insertLoginEvent(
   db: Database,
@@ -39,8 +48,12 @@ export async function insertLoginEvent(
 ): Promise<StoredLoginEvent & { labelled: boolean }> {
   // Nothing comes back where another first sign-in of the same person made the row after this statement began.
   const row = (await tryInsert(db, event)) ?? (await tryInsert(db, event))
-  if (!row) throw new Error('the user of a login event was neither found nor made')
   const { eventId, tenantId, source } = event
+  if (!row) {
+    const { count } = await db.$client`
+      select from users where tenant_id = ${tenantId} and object_id = ${event.objectId} and kind = 'service'`
+    throw count > 0 ? new IsService() : new Error('the user of a login event was neither found nor made')
+  }
   return { eventId, tenantId, source, ...row }
 }
 
@@ -57,7 +70,7 @@ async function tryInsert(
       on conflict (tenant_id, object_id) do nothing
       returning id
     ), free as (
-      select id from users where tenant_id = ${event.tenantId} and object_id = ${event.objectId}
+      select id from users where tenant_id = ${event.tenantId} and object_id = ${event.objectId} and kind = 'person'
       for no key update skip locked
     ), labelled as (
       update users u set
@@ -71,7 +84,7 @@ async function tryInsert(
     ), person as (
       select id from made
       union all
-      select id from users where tenant_id = ${event.tenantId} and object_id = ${event.objectId}
+      select id from users where tenant_id = ${event.tenantId} and object_id = ${event.objectId} and kind = 'person'
     ), tokens as (
       insert into delegated_tokens as t (user_id, source, sealed, version, key_id, expires_at, scopes, audience)
       select id, ${event.source}, ${event.sealed}, ${event.eventId}::uuid, ${event.keyId}, ${event.expiresAt}::timestamptz,

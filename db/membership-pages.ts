@@ -28,7 +28,11 @@ export type Held = {
   since: string
 }
 
+/** Whoever can be in a group: somebody who has signed in, or an app that has exchanged a token. */
+export type Kind = 'person' | 'service'
+
 export type Person = Profile & {
+  kind: Kind
   enabled: boolean
   frozen: boolean
   syncedAt: string | null
@@ -43,7 +47,12 @@ export type Group = {
   deletedAt: string | null
 }
 
-export type Member = Held & { userPrincipalName: string | null; enabled: boolean; frozen: boolean }
+export type Member = Held & {
+  userPrincipalName: string | null
+  kind: Kind
+  enabled: boolean
+  frozen: boolean
+}
 
 /** `future`: whether the moment in question has yet to come, by the clock that dates all changes. */
 type At<Row> = Row & { future: boolean }
@@ -56,7 +65,7 @@ export async function findPerson(
   const sql = db.$client
   const [row] = await sql<At<Person>[]>`
     select id, tenant_id as "tenantId", object_id as "objectId", display_name as "displayName",
-      user_principal_name as "userPrincipalName", mail, enabled, frozen_at is not null as frozen,
+      user_principal_name as "userPrincipalName", mail, kind, enabled, frozen_at is not null as frozen,
       ${iso(db, 'last_synced_at')} as "syncedAt", sync_state as state, ${isFuture(db, asOf)} as future
     from users where ${refersTo(db, ref)}`
   return row
@@ -92,7 +101,7 @@ export async function listMembersOf(db: Database, groupId: string, page: PageOf)
   const rows = await sql<Member[]>`
     with ${pageOf(db, { one: 'group_id', many: 'user_id', id: groupId }, page)}
     select u.id, u.tenant_id as "tenantId", u.object_id as "objectId", u.display_name as "displayName",
-      u.user_principal_name as "userPrincipalName", p.origins, ${iso(db, 'p.since')} as since, u.enabled,
+      u.user_principal_name as "userPrincipalName", p.origins, ${iso(db, 'p.since')} as since, u.kind, u.enabled,
       u.frozen_at is not null as frozen
     from page p join users u on u.id = p.id order by u.id`
   return cut(rows, page.limit)

@@ -10,7 +10,7 @@ export async function findPeople(
   return await db.$client<{ userId: string; tenantId: string }[]>`
     select u.id as "userId", u.tenant_id as "tenantId"
     from users u join delegated_tokens t on t.user_id = u.id and t.source = ${source}
-    where u.object_id = lower(${who}) or lower(u.user_principal_name) = lower(${who}) limit 2`
+    where u.kind = 'person' and (u.object_id = lower(${who}) or lower(u.user_principal_name) = lower(${who})) limit 2`
 }
 
 /**

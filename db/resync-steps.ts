@@ -157,7 +157,7 @@ async function take(sql: ISql, id: string, step: ResyncStep): Promise<void> {
             select from memberships m where m.user_id = u.id and m.origin = 'entra'))), false) as is_work
       from users u cross join lateral (
         select state from delegated_tokens where user_id = u.id and source = ${room.source} offset 0) t
-      where ${page} and u.disabled_by is distinct from 'local'
+      where ${page} and u.kind = 'person' and u.disabled_by is distinct from 'local'
       order by u.last_synced_at nulls first, u.id limit ${room.room}
     ), made as (
       insert into resync_users (resync_id, user_id) select ${id}, id from page where is_work on conflict do nothing

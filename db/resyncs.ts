@@ -85,7 +85,8 @@ export async function startResync(
       insert into resyncs (source, mode, cause, started_at, begins_at, cutoff_at, spread_seconds, due, removed_before)
       select ${source}, ${mode}, ${cause}, now, now + ${delaySeconds} * interval '1 second', cutoff, ${spreadSeconds}, case when ${mode} = 'full' then (
           select count(*) from users u join delegated_tokens t on t.user_id = u.id and t.source = ${source}
-          where (u.last_synced_at is null or u.last_synced_at < cutoff) and u.disabled_by is distinct from 'local'
+          where (u.last_synced_at is null or u.last_synced_at < cutoff) and u.kind = 'person'
+            and u.disabled_by is distinct from 'local'
         ) else 0 end, coalesce((
           select case when last.state = 'held' and last.approved_at is null then last.removed_before + (
               select coalesce(sum(removed), 0) from sync_runs where resync_id = last.id) end
@@ -112,7 +113,7 @@ async function joinResync(
   const sql = db.$client
   const everybody = sql`(
     select count(*)::int from users u join delegated_tokens t on t.user_id = u.id and t.source = r.source
-    where u.disabled_by is distinct from 'local')`
+    where u.kind = 'person' and u.disabled_by is distinct from 'local')`
   const changes =
     mode === 'delta'
       ? sql`all_taken = false`
@@ -143,7 +144,7 @@ export async function countDue(db: Database, source: string): Promise<{ due: num
   const [row] = await db.$client<{ due: number; needsLogin: number }[]>`
     select count(*)::int as due, (count(*) filter (where t.state <> 'valid'))::int as "needsLogin"
     from users u join delegated_tokens t on t.user_id = u.id and t.source = ${source}
-    where u.disabled_by is distinct from 'local'`
+    where u.kind = 'person' and u.disabled_by is distinct from 'local'`
   return row ?? { due: 0, needsLogin: 0 }
 }
 

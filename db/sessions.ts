@@ -12,7 +12,7 @@ export type NewSession = {
 }
 
 /**
- * False where there is no such user, or one disabled here. Whom Entra has disabled it has let in again by now; that the
+ * False where there is no such person, or one disabled here. Whom Entra has disabled it has let in again by now; that the
  * row says so too may wait for a run that holds it. What is long over is cleared away by the way.
  */
 export async function insertSession(db: Database, session: NewSession): Promise<boolean> {
@@ -22,7 +22,8 @@ export async function insertSession(db: Database, session: NewSession): Promise<
     insert into sessions (id, user_id, source, entra_session, logout_hint, ends_at)
     select ${id}, u.id, ${source}, ${entraSession}, ${logoutHint},
       clock_timestamp() + ${lifeSeconds} * interval '1 second'
-    from users u where u.tenant_id = ${tenantId} and u.object_id = ${objectId} and u.disabled_by is distinct from 'local'`
+    from users u where u.tenant_id = ${tenantId} and u.object_id = ${objectId} and u.kind = 'person'
+      and u.disabled_by is distinct from 'local'`
   return count > 0
 }
 

@@ -111,10 +111,15 @@ export function loadConfig(environment: Environment = process.env, needs: Config
   if (needsSources && !environment['SOURCES_FILE'])
     for (const setting of requiredOfSource(environment)) missing(setting)
   if (needs.gateway) missing('SESSION_KEYS')
+  const exchanging = (sources: readonly SourceConfig[]) => {
+    if (needs.gateway && sources.some(({ enabled, exchange }) => enabled && exchange))
+      missing('APPLICATIONS', 'is missing: tokens are exchanged for those of an application; name one')
+  }
   const guards = guardsOf(values)
   if (needsSources && environment['SOURCES_FILE']) {
     const { sources, problems: told } = sourcesOfFile(environment, environment['SOURCES_FILE'], guards)
     problems.push(...told)
+    exchanging(sources)
     if (problems.length > 0) throw new ConfigInvalid(problems)
     return freeze(values, sources)
   }
@@ -123,6 +128,7 @@ export function loadConfig(environment: Environment = process.env, needs: Config
     const clashes = told.length > 0 ? [] : sourcesProblems([source])
     problems.push(...told, ...clashes.map(({ message }) => ({ setting: 'SIGN_UP_GROUPS', message })))
   }
+  exchanging([source])
   if (problems.length > 0) throw new ConfigInvalid(problems)
   return freeze(values, [source])
 }

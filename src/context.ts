@@ -4,7 +4,7 @@ import { registerSource } from '../db/sources.ts'
 import { composeProducer } from './compose-producer.ts'
 import type { Config } from './config.ts'
 import { databaseFailure, startUpFailure } from './database-failure.ts'
-import { ConfigInvalid, SyncError } from './errors.ts'
+import { ConfigInvalid, InvalidLoginEvent } from './errors.ts'
 import type { Log } from './log.ts'
 import type { LoginReported } from './login/signed-in-user.ts'
 import { createVault, type Vault } from './login/vault.ts'
@@ -97,7 +97,8 @@ export async function openContext(config: Config, log: Log, options: ContextOpti
       sources,
       loginSucceeded: async ({ source: told, ...user }, waiting) => {
         const chosen = chooseSource(config.sources, { slug: told, tenantId: user.tenantId })
-        if ('problem' in chosen) throw new SyncError('invalid_login_event', chosen.problem)
+        if ('problem' in chosen)
+          throw new InvalidLoginEvent([{ field: chosen.field, message: chosen.problem }])
         const source = sources.get(chosen.source.slug)
         return await logins.loginSucceededAt({ slug: chosen.source.slug, syncs: source?.syncs ?? false })(
           user,

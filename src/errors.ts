@@ -108,6 +108,19 @@ export class GraphUnavailable extends SyncError {
   }
 }
 
+/** A login event that can't be stored, however often it is sent. */
+export class InvalidLoginEvent extends SyncError {
+  /** Names of fields, and what is wrong with each; never a value. */
+  readonly problems: readonly { field: string; message: string }[]
+
+  constructor(problems: readonly { field: string; message: string }[]) {
+    const told = problems.map(({ field, message }) => `${field} ${message}`).join(', ')
+    super('invalid_login_event', `a login event does not fit: ${told}`)
+    this.name = 'InvalidLoginEvent'
+    this.problems = problems
+  }
+}
+
 export type ConfigProblem = {
   /** The setting's name as the user wrote it. */
   setting: string

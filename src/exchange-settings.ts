@@ -26,12 +26,28 @@ const listOf = (shape: z.ZodType<string>) =>
     }),
   )
 
+/** Of a client id, as it is compared with those of callers, which are in lower case; a role as it stands. */
+const nameOf = (told: string) => guid.safeParse(told).data ?? told
+
+const mapOfNames = z
+  .record(mapped, z.array(guid).min(1))
+  .transform((told, context): Record<string, string[]> => {
+    const map: Record<string, string[]> = Object.create(null)
+    for (const [key, ids] of Object.entries(told)) {
+      const name = nameOf(key)
+      if (name in map) context.addIssue({ code: 'custom', message: `repeats ${name}`, path: [key] })
+      map[name] = ids
+    }
+    return map
+  })
+
 /** `role=guid guid; <client id>=guid`. */
 const groupMapText = z.string().transform((text, context): Record<string, string[]> => {
   const map: Record<string, string[]> = Object.create(null)
   for (const [index, entry] of text.split(';').entries()) {
     if (entry.trim() === '') continue
-    const [, name = '', ids = ''] = /^\s*([!-~]{1,120}?)\s*=\s*(.*?)\s*$/.exec(entry) ?? []
+    const [, told = '', ids = ''] = /^\s*([!-~]{1,120}?)\s*=\s*(.*?)\s*$/.exec(entry) ?? []
+    const name = nameOf(told)
     const parsed = z
       .array(guid)
       .min(1)
@@ -75,8 +91,7 @@ export const exchangeShape = {
     .describe(
       'Where the groups of a service come from: the roles of its token, groupMap (mapped), or Graph, which the app asks. Default: roles.',
     ),
-  groupMap: z
-    .record(mapped, z.array(guid).min(1))
+  groupMap: mapOfNames
     .optional()
     .describe('With groups: mapped, object ids of groups by app role or by client id.'),
 }
@@ -104,15 +119,33 @@ export function exchangeOf(told: ToldExchange): ExchangeRules | undefined {
   })
 }
 
-/** What doesn't go together, by the part it is about. */
-export function exchangeProblems(told: ToldExchange): { part: keyof ToldExchange; message: string }[] {
+/** What doesn't go together, by the part it is about. `severalTenants`: the source takes tokens of more than one. */
+export function exchangeProblems(
+  told: ToldExchange,
+  { severalTenants }: { severalTenants: boolean },
+): { part: keyof ToldExchange; message: string }[] {
   const { accepts: kinds = 'off', callers, groups: from = 'roles', groupMap } = told
   const problems: { part: keyof ToldExchange; message: string }[] = []
+  // Whoever says off may leave the rest in place.
+  const rest = [callers, told.groups, groupMap, told.audiences, told.versions]
+  if (told.accepts === undefined && rest.some((part) => part !== undefined))
+    problems.push({
+      part: 'accepts',
+      message:
+        'is missing: without it what else is told of an exchange does nothing; say app, delegated, any or off',
+    })
   if (kinds === 'off') return problems
   if (callers === undefined)
     problems.push({
       part: 'callers',
       message: 'is missing: name the client ids of the apps that may, or any',
+    })
+  // A map goes by roles, which each tenant's administrators give to whom they like.
+  if (from === 'mapped' && severalTenants)
+    problems.push({
+      part: 'groups',
+      message:
+        'must be roles or graph where several tenants are taken: with mapped, each of them could put its apps into your groups',
     })
   if (from === 'mapped' && groupMap === undefined)
     problems.push({ part: 'groupMap', message: 'is missing: the groups are to come from it' })

@@ -56,13 +56,21 @@ export function createSubjectOf(parts: SubjectParts): (token: EntraToken) => Pro
     if (token.kind === 'app') await bringUpToDate(parts, { underWay, compared }, token)
     const { tenantId, objectId } = token
     const subject = await findTokenSubject(parts.db, { tenantId, objectId }, maxGroups)
-    const isMeant = subject?.kind === (token.kind === 'app' ? 'service' : 'person')
-    if (!subject || !isMeant)
+    if (!subject)
       throw refused('unknown', 'whom the token is about is not known here; people have to sign in here once')
+    const meant = token.kind === 'app' ? 'service' : 'person'
+    if (subject.kind !== meant) throw refused('other_kind', otherKind[meant])
     if (!subject.enabled) throw refused('disabled', 'whom the token is about is disabled here')
     return subject
   }
 }
+
+const otherKind = {
+  service:
+    'the token is of an app, and a person has its object id here: a sign-in was reported with it, and no service is made until that row is gone',
+  person:
+    'the token is of a person, and a service has their object id here: an app has exchanged a token with it',
+} as const
 
 async function bringUpToDate(
   { db, sources, log }: SubjectParts,
@@ -116,11 +124,13 @@ function noteCompared(compared: Compared, userId: string, issuedAt: number): voi
 function toldBy(
   { clientId }: SubjectSource,
   { groups, groupMap }: ExchangeRules,
-  { roles, callerId, issuedAt }: EntraToken,
+  { tenantId, roles, callerId, issuedAt }: EntraToken,
   service: StoredService,
 ): Snapshot {
   const memberships =
-    groups === 'mapped' ? mappedGroups(groupMap, [...roles, callerId]) : groupsOfRoles(clientId, roles)
+    groups === 'mapped'
+      ? mappedGroups(groupMap, [...roles, callerId])
+      : groupsOfRoles({ tenantId, apiId: clientId }, roles)
   // Entra's clock may be ahead of ours; a read never begins later than now.
   const beganAt = new Date(Math.min(issuedAt * 1000, Date.parse(service.now))).toISOString()
   return { beganAt, memberships, requestId: undefined }

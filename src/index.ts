@@ -5,6 +5,7 @@ export {
   AccessDenied,
   ConfigInvalid,
   GraphUnavailable,
+  InvalidLoginEvent,
   SyncError,
   Throttled,
   TokenRejected,

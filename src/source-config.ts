@@ -1,3 +1,4 @@
+import { exchangeRivalry } from './exchange-rivals.ts'
 import type { GroupFilter } from './reconcile/filter.ts'
 
 /** National clouds: tokens of one are worth nothing in another (Entra docs: authentication-national-cloud; Graph docs: deployments). */
@@ -194,8 +195,8 @@ export type SourceProblem = {
 }
 
 /**
- * What sources can't be: two of one slug; two that bring one tenant's people up to date by different rules, of which each would
- * undo what the other did; and one that asks for a group which it keeps out.
+ * What sources can't be: two of one slug; two that bring one tenant's people, or its services, up to date by different rules,
+ * of which each would undo what the other did; and one that asks for a group which it keeps out.
  */
 export function sourcesProblems(sources: readonly SourceConfig[]): SourceProblem[] {
   return sources.flatMap((source, index) => {
@@ -209,6 +210,11 @@ export function sourcesProblems(sources: readonly SourceConfig[]): SourceProblem
       const message = `takes people of a tenant that ${rival.slug} takes too, with another group read or filter: their groups would come and go; give both the same, or switch group sync off for one`
       problems.push({ slug, message })
     }
+    const rivalry = earlier
+      .filter((other) => sharesTenant(source, other))
+      .map((other) => exchangeRivalry(source, other))
+      .find((message) => message !== undefined)
+    if (rivalry !== undefined) problems.push({ slug, message: rivalry })
     const clash = signUpClash(source)
     if (clash !== undefined) problems.push({ slug, message: clash })
     return problems

@@ -90,7 +90,7 @@ export function sourceOfSettings(
     else if (tenant.kind !== 'single')
       problem('RESYNC_DELTA', 'must be off: only one tenant can be asked for changes')
   }
-  const exchange = exchangeToldBy(values, problem)
+  const exchange = exchangeToldBy(values, tenant, problem)
   const cloud: Cloud = values.ENTRA_CLOUD ?? 'global'
   return {
     source: Object.freeze<SourceConfig>({
@@ -146,7 +146,7 @@ const exchangeParts = {
   groupMap: 'EXCHANGE_GROUP_MAP',
 } as const
 
-function exchangeToldBy(values: SourceSettings, problem: Tell): ToldExchange {
+function exchangeToldBy(values: SourceSettings, tenant: SourceTenant, problem: Tell): ToldExchange {
   const told = {
     accepts: values.EXCHANGE,
     audiences: values.EXCHANGE_AUDIENCES,
@@ -155,7 +155,8 @@ function exchangeToldBy(values: SourceSettings, problem: Tell): ToldExchange {
     groups: values.EXCHANGE_GROUPS,
     groupMap: values.EXCHANGE_GROUP_MAP,
   }
-  for (const { part, message } of exchangeProblems(told)) problem(exchangeParts[part], message)
+  for (const { part, message } of exchangeProblems(told, { severalTenants: tenant.kind !== 'single' }))
+    problem(exchangeParts[part], message)
   return told
 }
 

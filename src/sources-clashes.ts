@@ -22,13 +22,15 @@ export function clashes(source: unknown): EntryProblem[] {
     ...signUpClashes(source['signUp']),
     ...credentialClashes(source),
     ...resyncClashes(source),
-    ...exchangeClashes(source['exchange']),
+    ...exchangeClashes(source),
   ]
 }
 
+const isForSeveral = (tenant: unknown) => tenant === 'organizations' || tenant === 'common'
+
 function tenantClashes({ tenant, allowedTenants }: Mapping): EntryProblem[] {
   const path = ['allowedTenants']
-  if (tenant === 'organizations' || tenant === 'common') {
+  if (isForSeveral(tenant)) {
     if (allowedTenants !== undefined) return []
     return [{ path, message: `is missing: with tenant ${tenant} list the tenants, or say any` }]
   }
@@ -53,15 +55,18 @@ function resyncClashes({ tenant, resync }: Mapping): EntryProblem[] {
   const path = ['resync', 'delta']
   if (delta === undefined || delta === 'off') return []
   if (read !== 'app') return [{ path, message: 'goes with read: app only' }]
-  if (tenant !== 'organizations' && tenant !== 'common') return []
+  if (!isForSeveral(tenant)) return []
   return [{ path, message: 'must be off: only one tenant can be asked for changes' }]
 }
 
 /** As far as what the file says is of the right kind; what isn't is told as such. */
-function exchangeClashes(exchange: unknown): EntryProblem[] {
+function exchangeClashes({ tenant, exchange }: Mapping): EntryProblem[] {
   const told = z.looseObject(exchangeShape).safeParse(exchange).data
   if (!told) return []
-  return exchangeProblems(told).map(({ part, message }) => ({ path: ['exchange', part], message }))
+  return exchangeProblems(told, { severalTenants: isForSeveral(tenant) }).map(({ part, message }) => ({
+    path: ['exchange', part],
+    message,
+  }))
 }
 
 function credentialClashes({ credentials }: Mapping): EntryProblem[] {

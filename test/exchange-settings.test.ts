@@ -1,9 +1,10 @@
+import { writeFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { loadConfig } from '../src/config.ts'
+import { loadConfig, type ConfigNeeds } from '../src/config.ts'
 import { ConfigInvalid } from '../src/errors.ts'
 import { one, other, sourcesFolder, tenant } from './support/sources-folder.ts'
 
-const { parse } = sourcesFolder()
+const { parse, file } = sourcesFolder()
 
 const complete = {
   DATABASE_URL: 'postgres://localhost/app',
@@ -15,9 +16,9 @@ const complete = {
 
 const loaded = (environment: Record<string, string>) => loadConfig({ ...complete, ...environment })
 
-function problemsOf(environment: Record<string, string>): string[] {
+function problemsOf(environment: Record<string, string>, needs: ConfigNeeds = {}): string[] {
   try {
-    loaded(environment)
+    loadConfig({ ...complete, ...environment }, needs)
   } catch (error) {
     if (error instanceof ConfigInvalid)
       return error.problems.map(({ setting, message }) => `${setting} ${message}`)
@@ -103,6 +104,77 @@ test('what does not go together is told, in the environment and in a file', () =
   expect(parse(one({ exchange: { accept: 'app' } })).problems).toEqual([
     expect.stringMatching(/did you mean accepts\?/),
   ])
+})
+
+test('a source for several tenants maps no groups, since each tenant gives roles to whom it likes', () => {
+  const several = { ENTRA_TENANT_ID: 'organizations', ENTRA_ALLOWED_TENANTS: `${tenant},${other}` }
+  const exchange = { EXCHANGE: 'app', EXCHANGE_CALLERS: 'any' }
+  const mapped = { ...exchange, EXCHANGE_GROUPS: 'mapped', EXCHANGE_GROUP_MAP: `A=${other}` }
+  expect(problemsOf({ ...several, ...mapped })).toEqual([
+    expect.stringMatching(/^EXCHANGE_GROUPS must be roles or graph where several tenants are taken/),
+  ])
+  expect([problemsOf(mapped), problemsOf({ ...several, ...exchange })]).toEqual([[], []])
+  const told = { accepts: 'app', callers: 'any', groups: 'mapped', groupMap: { A: [other] } }
+  const inFile = (allowedTenants: unknown) => parse(one({ tenant: 'common', allowedTenants, exchange: told }))
+  for (const allowed of ['any', [tenant]])
+    expect(inFile(allowed).problems).toEqual([
+      expect.stringMatching(/sources\[0\]\.exchange\.groups must be roles or graph/),
+    ])
+  expect(parse(one({ exchange: told })).problems).toEqual([])
+})
+
+test('a client id in a map of groups is one whatever its case, and may not be there twice', () => {
+  const upper = 'C0FFEE00-1111-4222-8333-444455556666'
+  const exchange = { EXCHANGE: 'app', EXCHANGE_CALLERS: upper, EXCHANGE_GROUPS: 'mapped' }
+  const groupMap = { [upper.toLowerCase()]: [other], 'Orders.Read': [tenant] }
+  const config = loaded({ ...exchange, EXCHANGE_GROUP_MAP: `${upper}=${other};Orders.Read=${tenant}` })
+  expect(config.sources[0]?.exchange).toMatchObject({ callers: [upper.toLowerCase()], groupMap })
+  const told = { accepts: 'app', callers: [upper], groups: 'mapped' }
+  const inFile = (map: object) => parse(one({ exchange: { ...told, groupMap: map } }))
+  expect(inFile({ [upper]: [other], 'Orders.Read': [tenant] }).sources[0]?.exchange?.groupMap).toEqual(
+    groupMap,
+  )
+  expect(
+    problemsOf({ ...exchange, EXCHANGE_GROUP_MAP: `${upper}=${other};${upper.toLowerCase()}=${tenant}` }),
+  ).toEqual([`EXCHANGE_GROUP_MAP entry 2 repeats ${upper.toLowerCase()}`])
+  expect(inFile({ [upper.toLowerCase()]: [other], [upper]: [tenant] }).problems).toEqual([
+    expect.stringMatching(/exchange\.groupMap\.\S+ repeats c0ffee00/),
+  ])
+})
+
+test('what is told of an exchange does nothing alone, and is refused', () => {
+  const alone = { EXCHANGE_CALLERS: 'any', EXCHANGE_GROUPS: 'mapped', EXCHANGE_GROUP_MAP: `A=${other}` }
+  const missing = expect.stringMatching(
+    /^EXCHANGE is missing: .+ does nothing; say app, delegated, any or off$/,
+  )
+  expect(problemsOf(alone)).toEqual([missing])
+  expect(problemsOf({ EXCHANGE_VERSIONS: 'v2' })).toEqual([missing])
+  expect(problemsOf({ ...alone, EXCHANGE: 'off' })).toEqual([])
+  expect(parse(one({ exchange: { callers: 'any' } })).problems).toEqual([
+    expect.stringMatching(/sources\[0\]\.exchange\.accepts is missing/),
+  ])
+  expect(parse(one({ exchange: {} })).problems).toEqual([])
+})
+
+test('a gateway that exchanges tokens needs an application for them, and a worker does not', () => {
+  const exchange = { EXCHANGE: 'app', EXCHANGE_CALLERS: 'any' }
+  const gateway = { gateway: true }
+  const environment = { ...exchange, SESSION_KEYS: complete.TOKEN_ENCRYPTION_KEYS }
+  const missing = expect.stringMatching(/^APPLICATIONS is missing: tokens are exchanged/)
+  expect(problemsOf(environment, gateway)).toEqual([missing])
+  expect(problemsOf({ ...environment, APPLICATIONS: 'orders' }, gateway)).toEqual([])
+  expect(problemsOf({ ...environment, EXCHANGE: 'off' }, gateway)).toEqual([])
+  expect(problemsOf(exchange)).toEqual([])
+  writeFileSync(file('sources.json'), one({ exchange: { accepts: 'app', callers: 'any' } }))
+  const { DATABASE_URL, TOKEN_ENCRYPTION_KEYS } = complete
+  const ofFile = {
+    DATABASE_URL,
+    TOKEN_ENCRYPTION_KEYS,
+    SESSION_KEYS: TOKEN_ENCRYPTION_KEYS,
+    SOURCES_FILE: file('sources.json'),
+  }
+  expect(() => loadConfig(ofFile, gateway)).toThrow(/^APPLICATIONS: is missing/)
+  expect(loadConfig({ ...ofFile, APPLICATIONS: 'orders' }, gateway).sources).toHaveLength(1)
 })
 
 test('an application has an id that may be a URI, and a secret or none', () => {

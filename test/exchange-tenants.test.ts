@@ -39,6 +39,16 @@ test.for([1, 2] as const)(
   },
 )
 
+test('one role in two tenants is two groups, so that no tenant puts its daemons into another’s', async () => {
+  const { entraToken, asAssertion, exchanged, tokenOf, second, world } = await givenTenants(2)
+  const one = await exchanged(asAssertion(await entraToken()))
+  const two = await exchanged(asAssertion(await tokenOf(second)))
+  expect([one.claims['group_names'], two.claims['group_names']]).toEqual([['Orders.Read'], ['Orders.Read']])
+  expect(one.claims['groups']).not.toEqual(two.claims['groups'])
+  await world.restartGateway()
+  expect((await exchanged(asAssertion(await entraToken()))).claims['groups']).toEqual(one.claims['groups'])
+})
+
 test('a tenant’s token counts only with a key that signs for that tenant', async () => {
   const { entraToken, asAssertion, world, url } = await givenTenants(2)
   const { simulator } = world

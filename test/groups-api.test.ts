@@ -36,6 +36,7 @@ describe('the groups of a person', () => {
           displayName: 'Ada',
           userPrincipalName: 'ada@contoso.example',
           mail: null,
+          kind: 'person',
           enabled: true,
           frozen: false,
         },
@@ -59,6 +60,23 @@ describe('the groups of a person', () => {
   ])('are found by %s', async (_what, id) => {
     const { status, body } = await openApp(database.db).get(`/v1/users/${id()}/groups`)
     expect([status, body]).toMatchObject([200, { user: ada, groups: [] }])
+  })
+
+  test('tell a service from a person, and so do the members of a group', async () => {
+    const { db } = database
+    const daemon = await storeUser(db, { tenantId: ada.tenantId, displayName: 'Nightly orders' })
+    await db.$client`update users set kind = 'service', app_id = ${randomUUID()} where id = ${daemon.id}`
+    for (const { id } of [ada, daemon]) await joinByRun(db, id, [team.id])
+    const { get } = openApp(db)
+    expect((await get(`/v1/users/${daemon.id}/groups`)).body).toMatchObject({
+      user: { ...daemon, kind: 'service' },
+    })
+    const members = [
+      { ...ada, kind: 'person' },
+      { ...daemon, kind: 'service' },
+    ].toSorted((one, other) => (one.id < other.id ? -1 : 1))
+    const { body } = await get(`/v1/groups/${team.id}/members`)
+    expect(body).toMatchObject({ members })
   })
 
   test('leave out groups that are deleted in Entra', async () => {
@@ -105,6 +123,7 @@ test('the members of a group are told with their names and ids', async () => {
             userPrincipalName: null,
             origins: ['entra'],
             since: time,
+            kind: 'person',
             enabled: true,
             frozen: false,
           },

@@ -187,3 +187,16 @@ describe('a source that takes only the invited', () => {
     expect((await signIn(ben.userPrincipalName)).status).toBe(403)
   })
 })
+
+test('nobody signs in at the gateway as a service: whoever comes with its id gets a page, and no session', async () => {
+  const { world, signIn, session } = await given()
+  const person = addUser(world)
+  const sql = world.db.$client
+  await sql`
+    insert into users (tenant_id, object_id, kind, app_id)
+    values (${world.simulator.tenant.id}, ${person.id}, 'service', ${crypto.randomUUID()})`
+  const page = await signIn(person.userPrincipalName)
+  expect([page.status, page.headers.get('content-type')]).toEqual([503, expect.stringMatching(/^text\/html/)])
+  expect(await session()).toEqual({ signedIn: false })
+  expect(await sql`select from sessions`).toHaveLength(0)
+})

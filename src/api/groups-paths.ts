@@ -23,7 +23,7 @@ const engine = {
   displayName: 'Engine',
 }
 const held = { origins: ['entra'], since: '2026-05-01T08:00:00.123456Z' }
-const standing = { enabled: true, frozen: false }
+const standing = { kind: 'person', enabled: true, frozen: false }
 const freshness = { syncedAt: '2026-05-02T03:00:00.654321Z', state: 'synced' }
 
 const query = Object.entries(listQuery.shape).map(([name, shape]) => ({
@@ -73,7 +73,7 @@ export const groupsPaths: ApiPaths = {
       get: list(
         {
           operationId: 'listGroupsOfUser',
-          summary: 'The groups of a person, now or at any moment before',
+          summary: 'The groups of a person or a service, now or at any moment before',
           description: 'Authorise by object id: names are labels, which may repeat and change.',
           idDescription: `${idDescription} Or \`me\`: whom the token belongs to.`,
           pattern: `me|${idPattern}`,
@@ -92,7 +92,8 @@ export const groupsPaths: ApiPaths = {
         {
           operationId: 'listMembersOfGroup',
           summary: 'The members of a group, now or at any moment before',
-          description: 'Only people who have signed in are known.',
+          description:
+            'Known are people who have signed in and services that have exchanged a token, and nobody else.',
           idDescription,
           pattern: idPattern,
         },

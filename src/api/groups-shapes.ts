@@ -16,6 +16,11 @@ const held = {
 const asOf = time.nullable().describe('The moment that was asked for; null: now.')
 const next = z.string().nullable().describe('Path of the next page; null: this is the last.')
 const standing = {
+  kind: z
+    .enum(['person', 'service'])
+    .describe(
+      'A service is an app that has exchanged a token of its own; it has no names but `displayName`.',
+    ),
   enabled: z.boolean().describe('False: may not sign in.'),
   frozen: z.boolean().describe('True: away for so long that what is stored is not to be relied on.'),
 }

@@ -2,6 +2,7 @@ import { Hono, type MiddlewareHandler } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import type { Logger } from 'pino'
 import { z } from 'zod'
+import { InvalidLoginEvent } from '../errors.ts'
 import { requireApiKey } from './api-keys.ts'
 import { describeProblems, invalid, plainMessage, type RequestProblem } from './problems.ts'
 import { unavailable } from './unavailable.ts'
@@ -43,6 +44,7 @@ export function loginEvents<User>(parts: LoginEventsParts<User>): Hono {
         const result = await parts.loginSucceeded(body.user, { waitUpToMs: body.waitUpToMs })
         return body.waitUpToMs > 0 ? c.json(result, 200) : c.json({ eventId: result.eventId }, 202)
       } catch (error) {
+        if (error instanceof InvalidLoginEvent) return invalid(c, error.problems)
         const message = 'the event was not stored; send it again'
         return unavailable(c, error, { log: parts.log, what: 'login event not stored', message })
       }

@@ -1,6 +1,7 @@
 import { decodeJwt, jwtVerify, type FlattenedJWSInput, type JWSHeaderParameters } from 'jose'
 import { z } from 'zod'
 import { GraphUnavailable } from '../errors.ts'
+import { audiencesOf } from '../exchange-rivals.ts'
 import { failedCheck } from '../failed-check.ts'
 import type { ExchangeRules } from '../source-config.ts'
 import { OAuthRefusal, type OAuthError } from './refusal.ts'
@@ -167,21 +168,27 @@ function sourceFor(token: string, sources: readonly ExchangeSource[], refuse: Re
   const told = readUnverified(token)
   if (!told) throw refuse('malformed', 'the payload of the token is not a JSON object')
   const { aud, tid } = told
-  const [first] = sources
-  const scope = first ? `api://${first.clientId}/.default` : 'api://<client id>/.default'
+  const scope = scopeFor(sources)
   if (typeof aud !== 'string')
     throw refuse('aud', `the token is not for one API; ask Entra for scope=${scope}`)
   if (graph.test(aud))
     throw refuse('graph_token', `this is a token for Microsoft Graph; ask Entra for scope=${scope}`)
-  const meant = sources.filter((source) => audiencesOf(source).includes(aud))
+  const meant = sources.filter(({ clientId, rules: { audiences } }) =>
+    audiencesOf({ clientId, audiences }).includes(aud),
+  )
   const [one] = meant
   if (!one) throw refuse('aud', `the token is for another API; ask Entra for scope=${scope}`)
   return meant.find(({ takesTenant }) => typeof tid === 'string' && takesTenant(tid.toLowerCase())) ?? one
 }
 
-/** What tokens for a source's API are for (Entra docs: access-token-claims-reference, aud). */
-function audiencesOf({ clientId, rules }: ExchangeSource): string[] {
-  return [clientId, `api://${clientId}`, ...rules.audiences]
+/** More of them would be no advice; who asks knows the API by its client id anyway. */
+const maxScopesTold = 3
+
+/** What to ask Entra for, to get a token for here. */
+function scopeFor(sources: readonly ExchangeSource[]): string {
+  const scopes = [...new Set(sources.map(({ clientId }) => `api://${clientId}/.default`))]
+  if (scopes.length === 0 || scopes.length > maxScopesTold) return 'api://<client id of the source>/.default'
+  return scopes.join(' or ')
 }
 
 async function verify(

@@ -3,13 +3,14 @@ import type { z } from 'zod'
 import type { Database } from '../../db/client.ts'
 import {
   insertLoginEvent,
+  IsService,
   updateUserLabels,
   type NewLoginEvent,
   type StoredLoginEvent,
 } from '../../db/login-events.ts'
 import { findRunSince } from '../../db/sync-runs.ts'
 import { databaseFailure } from '../database-failure.ts'
-import { SyncError } from '../errors.ts'
+import { InvalidLoginEvent } from '../errors.ts'
 import { within } from '../within.ts'
 import { signedInUser, type LoginSucceeded, type SignedInUser } from './signed-in-user.ts'
 import type { Vault } from './vault.ts'
@@ -39,6 +40,7 @@ export function createLoginSucceeded(parts: LoginParts): LoginSucceeded {
   return async (user, { waitUpToMs = 0 } = {}) => {
     const event = await sealEvent(parts, parseUser(user))
     const { labelled, ...stored } = await insertLoginEvent(db, event).catch((error: unknown) => {
+      if (error instanceof IsService) throw new InvalidLoginEvent([notOfPerson])
       throw databaseFailure(error)
     })
     if (!labelled) inBackground(updateUserLabels(db, event))
@@ -52,12 +54,21 @@ export function createLoginSucceeded(parts: LoginParts): LoginSucceeded {
   }
 }
 
+const notOfPerson = {
+  field: 'objectId',
+  message:
+    'must be that of a person: a service has exchanged a token with it here, and nobody signs in as one',
+}
+
 /** Names the fields and never their values, one of which is a token. */
 function parseUser(user: SignedInUser): z.output<typeof signedInUser> {
   const parsed = signedInUser.safeParse(user)
   if (parsed.success) return parsed.data
-  const problems = parsed.error.issues.map(({ path, code }) => `${path.join('.') || 'the event'} (${code})`)
-  throw new SyncError('invalid_login_event', `a login event does not fit: ${problems.join(', ')}`)
+  const problems = parsed.error.issues.map(({ path, code }) => ({
+    field: path.join('.') || 'the event',
+    message: `(${code})`,
+  }))
+  throw new InvalidLoginEvent(problems)
 }
 
 async function sealEvent(
