@@ -117,7 +117,10 @@ test.each([
     const answer = await app.request(path, { headers: new Headers(headers) })
     const challenge = `Bearer realm="entra-group-sync"${isToken ? ', error="invalid_token"' : ''}`
     expect([answer.status, answer.headers.get('www-authenticate')]).toEqual([401, challenge])
-    expect(await answer.json()).toEqual({ error: 'unauthorized', message: expect.stringContaining('API_KEYS') })
+    expect(await answer.json()).toEqual({
+      error: 'unauthorized',
+      message: expect.stringContaining('API_KEYS'),
+    })
   }
 })
 
