@@ -126,7 +126,7 @@ export function loadConfig(environment: Environment = process.env, needs: Config
   const { source, problems: told } = sourceOfSettings(values, guards, readText)
   if (needsSources && problems.length === 0) {
     const clashes = told.length > 0 ? [] : sourcesProblems([source])
-    problems.push(...told, ...clashes.map(({ message }) => ({ setting: 'SIGN_UP_GROUPS', message })))
+    problems.push(...told, ...clashes.map(({ message, setting = 'SOURCE_SLUG' }) => ({ setting, message })))
   }
   exchanging([source])
   if (problems.length > 0) throw new ConfigInvalid(problems)

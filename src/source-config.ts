@@ -192,11 +192,14 @@ export type SourceProblem = {
   /** Slug of the source that has it. */
   slug: string
   message: string
+  /** Where the environment says it, of a source that is the only one; undefined for what takes two. */
+  setting?: string
 }
 
 /**
  * What sources can't be: two of one slug; two that bring one tenant's people, or its services, up to date by different rules,
- * of which each would undo what the other did; and one that asks for a group which it keeps out.
+ * of which each would undo what the other did; one that asks for a group which it keeps out; and one that could never ask
+ * Graph for a service's groups.
  */
 export function sourcesProblems(sources: readonly SourceConfig[]): SourceProblem[] {
   return sources.flatMap((source, index) => {
@@ -215,10 +218,17 @@ export function sourcesProblems(sources: readonly SourceConfig[]): SourceProblem
       .map((other) => exchangeRivalry(source, other))
       .find((message) => message !== undefined)
     if (rivalry !== undefined) problems.push({ slug, message: rivalry })
-    const clash = signUpClash(source)
-    if (clash !== undefined) problems.push({ slug, message: clash })
+    const clashes = { SIGN_UP_GROUPS: signUpClash(source), EXCHANGE_GROUPS: exchangeClash(source) }
+    for (const [setting, message] of Object.entries(clashes))
+      if (message !== undefined) problems.push({ slug, message, setting })
     return problems
   })
+}
+
+/** Tokens of the app itself are had over https only, also on loopback. */
+function exchangeClash({ enabled, exchange, authorityHost }: SourceConfig): string | undefined {
+  if (!enabled || exchange?.groups !== 'graph' || authorityHost.startsWith('https:')) return undefined
+  return 'reads the groups of services from Graph (groups: graph), for which ENTRA_AUTHORITY_HOST has to be https: the app would get no token'
 }
 
 /** Whether somebody is still in a required group is known by what their runs store. */

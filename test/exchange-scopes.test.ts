@@ -32,9 +32,14 @@ test.for([1, 3])(
   },
 )
 
-test.for([0, 4])('of %i sources it is answered with how the scope is made', async (count) => {
-  const { advice } = await adviceOf(count)
+test('of many sources it is answered with how the scope is made', async () => {
+  const { advice } = await adviceOf(4)
   expect(advice).toBe(
     'the token is for another API; ask Entra for scope=api://<client id of the source>/.default',
   )
+})
+
+test('where nothing is exchanged the answer says so, and blames no scope', async () => {
+  const { advice } = await adviceOf(0)
+  expect(advice).toMatch(/^no tokens of Entra are exchanged here; EXCHANGE and EXCHANGE_CALLERS/)
 })

@@ -96,6 +96,11 @@ test('what does not go together is told, in the environment and in a file', () =
   expect(problemsOf({ EXCHANGE: 'app', EXCHANGE_CALLERS: 'any', EXCHANGE_GROUP_MAP: `A=${other}` })).toEqual([
     'EXCHANGE_GROUP_MAP goes with groups that are mapped, and they are roles',
   ])
+  const fromGraph = { EXCHANGE: 'app', EXCHANGE_CALLERS: 'any', EXCHANGE_GROUPS: 'graph' }
+  expect(problemsOf({ ...fromGraph, ENTRA_AUTHORITY_HOST: 'http://127.0.0.1:4000' })).toEqual([
+    expect.stringMatching(/^EXCHANGE_GROUPS .*ENTRA_AUTHORITY_HOST has to be https/),
+  ])
+  expect(problemsOf(fromGraph)).toEqual([])
   const { problems } = parse(one({ exchange: { accepts: 'app', groups: 'mapped' } }))
   expect(problems).toEqual([
     expect.stringMatching(/exchange\.callers is missing/),
