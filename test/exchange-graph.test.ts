@@ -37,16 +37,19 @@ async function given({ roles = permissions, isKnown = true } = {}) {
     const { claims } = await client.exchanged(client.asAssertion(await client.entraToken()))
     return claims['group_names']
   }
-  const answerOf = async () => {
+  const refusal = async () => {
     const answer = await client.asAssertion(await client.entraToken())
-    const body = JSON.parse(await answer.text())
-    return [answer.status, body.error]
+    return { status: answer.status, ...JSON.parse(await answer.text()) }
+  }
+  const answerOf = async () => {
+    const { status, error } = await refusal()
+    return [status, error]
   }
   const forget = async () =>
     await world.db.$client`update users set last_synced_at = now() - interval '1 hour'`
   const leave = () => daemon && simulator.tenant.removeMember(inner!, daemon.id)
   const asked = () => simulator.requests.all({}).filter(({ path }) => path.includes(aboutServices)).length
-  return { world, leave, groupsNow, answerOf, forget, asked }
+  return { world, leave, groupsNow, refusal, answerOf, forget, asked }
 }
 
 const aboutServices = '/servicePrincipals'
@@ -133,9 +136,12 @@ test('a service that Graph does not know yet is told to come back', async () => 
   expect(await answerOf()).toEqual(unavailable)
 })
 
-test('a permission that was missing counts as soon as it is agreed to', async () => {
-  const { world, answerOf, groupsNow } = await given({ roles: ['GroupMember.Read.All'] })
-  expect(await answerOf()).toEqual(unavailable)
+test('a permission that is missing is named, and counts as soon as it is agreed to', async () => {
+  const { world, refusal, groupsNow } = await given({ roles: ['GroupMember.Read.All'] })
+  expect(await refusal()).toMatchObject({
+    status: 503,
+    error_description: expect.stringContaining('grant Application.Read.All'),
+  })
   world.simulator.appRoles(defaultClientId, permissions)
   await world.restartGateway()
   expect(await groupsNow()).toHaveLength(2)

@@ -63,9 +63,14 @@ export function answerRefusal(
   }
   if (!isPassing(error)) throw error
   log.warn({ code: codeOf(error) }, 'no local token given: something is out of reach')
-  const later = 'something is out of reach; try again in a few seconds'
-  return refused(c, new OAuthRefusal('temporarily_unavailable', 'unavailable', later))
+  const why =
+    codeOf(error) === 'access_denied' ? notGranted : 'something is out of reach; try again in a few seconds'
+  return refused(c, new OAuthRefusal('temporarily_unavailable', 'unavailable', why))
 }
+
+/** It passes once an administrator has done something about it. */
+const notGranted =
+  'Microsoft Graph does not let this installation read the groups of services; an administrator of the tenant has to grant Application.Read.All and GroupMember.Read.All to its app'
 
 const codeOf = (error: unknown) =>
   error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
