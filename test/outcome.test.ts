@@ -28,7 +28,13 @@ const job = (more: Partial<SyncUserJob> = {}, attemptsMade = 0, progress: unknow
 
 /** A resync's job that a sign-in makes its own before the worker looks at it again. */
 const takenOver = (attemptsMade = 0) => {
-  const wait = { attempt: attemptsMade, cause: 'resync', since: 1, slot: { at: 1, generation: 1 } }
+  const wait = {
+    attempt: attemptsMade,
+    cause: 'resync',
+    source: 'entra-id',
+    since: 1,
+    slot: { at: 1, generation: 1 },
+  }
   const asked = job({ cause: 'resync' }, attemptsMade, wait)
   asked.readData = async () => ({ ...asked.data, cause: 'login' })
   return asked
@@ -90,7 +96,7 @@ test('a promised turn and the beginning of the wait stand in the job, for whiche
 })
 
 test('a later attempt neither has the turn of the one before nor has waited yet', async () => {
-  const wait = { attempt: 0, cause: 'login', since: 1, slot: { at: 1, generation: 1 } }
+  const wait = { attempt: 0, cause: 'login', source: 'entra-id', since: 1, slot: { at: 1, generation: 1 } }
   expect(waitOf(job({}, 0, wait))).toEqual(wait)
   const later = job({}, 1, wait)
   expect(waitOf(later)).toBeUndefined()
@@ -104,6 +110,21 @@ test('a sign-in has neither the turn nor the hour of the resync whose job it too
   const { progress } = takenOver()
   expect(waitOf(job({ cause: 'resync' }, 0, progress))).toEqual(progress)
   expect(waitOf(job({ cause: 'login' }, 0, progress))).toBeUndefined()
+})
+
+test('a sign-in through another source has neither the turn nor the hour of the job that it took over', () => {
+  const { progress } = takenOver()
+  expect(waitOf(job({ cause: 'resync', source: 'other' }, 0, progress))).toBeUndefined()
+})
+
+test('a job of another source that a sign-in took over comes back at once, and one of its own source does not', async () => {
+  const asked = job()
+  const begun = Date.now()
+  await toJobError(new Throttled(60_000, 'pause'), asked, 'token')
+  asked.readData = async () => ({ ...asked.data, source: 'other' })
+  expect(await toJobError(new GraphUnavailable('no answer'), asked, 'token')).toBeInstanceOf(DelayedError)
+  expect(asked.delays[0]).toBeGreaterThanOrEqual(begun + 60_000)
+  expect(asked.delays[1]).toBeLessThan(begun + 30_000)
 })
 
 test.for([
