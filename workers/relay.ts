@@ -2,10 +2,10 @@ import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Database } from '../db/client.ts'
 import {
-  listStoredLoginEvents,
+  listLostLoginEvents,
   listUnqueuedLoginEvents,
   markEnqueued,
-  type StoredLoginEvent,
+  type LostLoginEvent,
 } from '../db/login-events.ts'
 import type { Log } from '../src/log.ts'
 import type { SyncUserJob } from '../src/queue/catalogue.ts'
@@ -72,7 +72,7 @@ export function startRelay(parts: RelayParts, options: RelayOptions = {}): Relay
     while (!stopping.signal.aborted) {
       try {
         const all = performance.now() >= lookForLostAt
-        const events = await (all ? listStoredLoginEvents : listUnqueuedLoginEvents)(parts.db, rules)
+        const events = await (all ? listLostLoginEvents : listUnqueuedLoginEvents)(parts.db, rules)
         const full = (await hand(events, stopping.signal)) && events.length === lookSize
         if (all && !full) lookForLostAt = performance.now() + lostIntervalMs * (1 + Math.random() / 2)
         if (full) continue
@@ -98,13 +98,13 @@ export function startRelay(parts: RelayParts, options: RelayOptions = {}): Relay
 function createHandOver(
   { db, enqueue, log }: RelayParts,
   bounded: (answer: Promise<boolean>) => Promise<boolean>,
-): (events: readonly StoredLoginEvent[], signal: AbortSignal) => Promise<boolean> {
+): (events: readonly LostLoginEvent[], signal: AbortSignal) => Promise<boolean> {
   let atOnce = mostAtOnce
   return async (events, signal) => {
     let begin = 0
     while (begin < events.length) {
       const part = events.slice(begin, begin + atOnce)
-      const jobs = part.map(jobOf)
+      const jobs = part.filter(({ isSuperseded }) => !isSuperseded).map(jobOf)
       if (signal.aborted) return false
       if (jobs.length > 0 && !(await bounded(enqueue(jobs)))) {
         atOnce = Math.max(1, Math.floor(part.length / 2))
@@ -122,7 +122,7 @@ function createHandOver(
   }
 }
 
-const jobOf = ({ eventId, userId, tenantId, source }: StoredLoginEvent): SyncUserJob => ({
+const jobOf = ({ eventId, userId, tenantId, source }: LostLoginEvent): SyncUserJob => ({
   userId,
   tenantId,
   source,
