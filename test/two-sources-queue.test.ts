@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterEach, beforeAll, describe, expect, inject, test } from 'vitest'
 import { Throttled } from '../src/errors.ts'
+import { moveAhead } from '../src/queue/ahead.ts'
 import { openQueueBackend, type QueueBackend, type SyncProcessor } from '../src/queue/backend.ts'
 import { describeJob, syncQueueName, type SyncUserJob } from '../src/queue/catalogue.ts'
 import { createEnqueue } from '../src/queue/enqueue.ts'
@@ -100,6 +101,26 @@ describe.each(availableBackends())('with the queue in %s', (kind) => {
     const userId = randomUUID()
     const newest = signIn(userId, 'beta')
     await enqueue([signIn(userId, 'alpha'), newest])
+    expect(await runAll()).toEqual([newest])
+  })
+
+  test('of two sign-ins that are given a job of a third source together only the later one asks for it', async () => {
+    const { queue, enqueue, runAll } = await start()
+    const userId = randomUUID()
+    const newest = signIn(userId, 'beta')
+    await enqueue([signIn(userId, 'gamma')])
+    const id = (await queue.getDeduplicationJobId(userId)) ?? ''
+    let asked = 0
+    const getJob = async (jobId: string) => {
+      asked += 1
+      return await queue.getJob(jobId)
+    }
+    await moveAhead(
+      { getJob, addBulk: queue.addBulk.bind(queue) },
+      [signIn(userId, 'alpha'), newest],
+      [{ id }, { id }],
+    )
+    expect(asked).toBe(1)
     expect(await runAll()).toEqual([newest])
   })
 
