@@ -117,6 +117,9 @@ export async function updateUserLabels(db: Database, event: NewLoginEvent): Prom
     where tenant_id = ${event.tenantId} and object_id = ${event.objectId}`
 }
 
+/** `isSuperseded`: the person has signed in through another source since, so that a job of this event has nothing to add. */
+export type LostLoginEvent = StoredLoginEvent & { isSuperseded: boolean }
+
 /** The queue has taken these events. */
 export async function markEnqueued(db: Database, eventIds: readonly string[]): Promise<void> {
   const sql = db.$client
@@ -142,44 +145,61 @@ export type LostEventRules = {
 export async function listUnqueuedLoginEvents(
   db: Database,
   { notEnqueuedAfter, without, limit }: Pick<LostEventRules, 'notEnqueuedAfter' | 'without' | 'limit'>,
-): Promise<StoredLoginEvent[]> {
-  return await db.$client<StoredLoginEvent[]>`
-    select id as "eventId", user_id as "userId", tenant_id as "tenantId", source, received_at as "receivedAt"
-    from login_events
-    where enqueued_at is null and received_at < now() - ${notEnqueuedAfter} * interval '1 second'
-      and source not in (select json_array_elements_text(${JSON.stringify(without)}::text::json))
-    order by received_at
+): Promise<LostLoginEvent[]> {
+  return await db.$client<LostLoginEvent[]>`
+    select e.id as "eventId", e.user_id as "userId", e.tenant_id as "tenantId", e.source, e.received_at as "receivedAt",
+      ${isSuperseded(db.$client, without)} as "isSuperseded"
+    from login_events e
+    where e.enqueued_at is null and e.received_at < now() - ${notEnqueuedAfter} * interval '1 second'
+      and e.source not in (${listOf(db.$client, without)})
+    order by e.received_at
     limit ${limit}`
 }
+
+/** Of an event `e`: whether a newer one of the same person came through another source, which has group sync too. */
+function isSuperseded(sql: Database['$client'], without: readonly string[]) {
+  return sql`exists (
+    select from login_events n
+    where n.user_id = e.user_id and n.received_at > e.received_at and n.source <> e.source
+      and n.source not in (${listOf(sql, without)}))`
+}
+
+const listOf = (sql: Database['$client'], texts: readonly string[]) =>
+  sql`select json_array_elements_text(${JSON.stringify(texts)}::text::json)`
 
 /** Any number, as long as no other advisory lock of ours has it. */
 const lookLock = 6_201_207
 
 /**
  * Login events the queue doesn't have: those of {@link listUnqueuedLoginEvents}; and of the last day, those enqueued and
- * followed by no run (the queue lost it) or only by runs that failed for a while. Oldest first. Enqueueing one too many is
- * harmless. It compares all of a day's sign-ins with their runs, so one looks at a time: another finds nothing meanwhile.
+ * followed by no run through their source (the queue lost it) or only by runs that failed for a while. One that is
+ * superseded is content with the run of the sign-in that came after it: its own could end with tokens that are dead by now.
+ * Oldest first. Enqueueing one too many is harmless. It compares all of a day's sign-ins with their runs, so one looks at a
+ * time: another finds nothing meanwhile.
  */
-export async function listLostLoginEvents(db: Database, rules: LostEventRules): Promise<StoredLoginEvent[]> {
-  const events = await db.$client.begin<StoredLoginEvent[]>(async (sql) => {
+export async function listLostLoginEvents(db: Database, rules: LostEventRules): Promise<LostLoginEvent[]> {
+  const superseded = isSuperseded(db.$client, rules.without)
+  const left = listOf(db.$client, rules.without)
+  const events = await db.$client.begin<LostLoginEvent[]>(async (sql) => {
     const [turn] = await sql<{ mine: boolean }[]>`select pg_try_advisory_xact_lock(${lookLock}) as mine`
     if (!turn?.mine) return []
-    const left = sql`select json_array_elements_text(${JSON.stringify(rules.without)}::text::json)`
-    return await sql<StoredLoginEvent[]>`
-      select e.id as "eventId", e.user_id as "userId", e.tenant_id as "tenantId", e.source, e.received_at as "receivedAt"
+    return await sql<LostLoginEvent[]>`
+      select e.id as "eventId", e.user_id as "userId", e.tenant_id as "tenantId", e.source, e.received_at as "receivedAt",
+        ${superseded} as "isSuperseded"
       from login_events e
       where e.enqueued_at is null and e.received_at < now() - ${rules.notEnqueuedAfter} * interval '1 second'
         and e.source not in (${left})
       union all
-      select e.id, e.user_id, e.tenant_id, e.source, e.received_at
+      select e.id, e.user_id, e.tenant_id, e.source, e.received_at, false
       from login_events e
       where e.enqueued_at < now() - ${rules.notRunAfter} * interval '1 second'
         and e.received_at > now() - interval '1 day' and e.source not in (${left})
         and not exists (
           select from sync_runs r
-          where r.user_id = e.user_id and r.started_at >= e.received_at
+          where r.user_id = e.user_id and r.source = e.source and r.started_at >= e.received_at
             and (r.outcome <> 'failed'
-              or r.error_code not in (select json_array_elements_text(${JSON.stringify(rules.mendable)}::text::json))))
+              or r.error_code not in (${listOf(db.$client, rules.mendable)})))
+        and not ${superseded}
       order by 5
       limit ${rules.limit}`
   })

@@ -2,7 +2,7 @@ import { DelayedError, UnrecoverableError } from 'bullmq'
 import { expect, test } from 'vitest'
 import { GraphUnavailable, SyncError, Throttled, type ErrorCode } from '../src/errors.ts'
 import type { JobWait, SyncUserJob } from '../src/queue/catalogue.ts'
-import { decisions, toJobError, waitOf } from '../workers/outcome.ts'
+import { toJobError, waitOf } from '../workers/outcome.ts'
 
 const job = (more: Partial<SyncUserJob> = {}, attemptsMade = 0, progress: unknown = 0) => {
   const delays: number[] = []
@@ -28,23 +28,54 @@ const job = (more: Partial<SyncUserJob> = {}, attemptsMade = 0, progress: unknow
 
 /** A resync's job that a sign-in makes its own before the worker looks at it again. */
 const takenOver = (attemptsMade = 0) => {
-  const wait = { attempt: attemptsMade, cause: 'resync', since: 1, slot: { at: 1, generation: 1 } }
+  const wait = {
+    attempt: attemptsMade,
+    cause: 'resync',
+    source: 'entra-id',
+    since: 1,
+    slot: { at: 1, generation: 1 },
+  }
   const asked = job({ cause: 'resync' }, attemptsMade, wait)
   asked.readData = async () => ({ ...asked.data, cause: 'login' })
   return asked
 }
 
-test.for(Object.entries(decisions) as [ErrorCode, string][])(
-  'an error of code %s becomes: %s',
-  async ([code, decision]) => {
+/** What becomes of a job that ends in each error; not taken from the product, so that a changed decision shows here. */
+const expected: Record<ErrorCode, 'tried again' | 'failed for good' | 'put off'> = {
+  token_rejected: 'failed for good',
+  token_missing: 'failed for good',
+  token_unreadable: 'failed for good',
+  access_denied: 'failed for good',
+  sign_in_denied: 'failed for good',
+  throttled: 'put off',
+  throttled_too_long: 'failed for good',
+  graph_unavailable: 'tried again',
+  unexpected_response: 'failed for good',
+  wrong_user: 'failed for good',
+  wrong_tenant: 'failed for good',
+  source_unknown: 'failed for good',
+  group_sync_off: 'failed for good',
+  user_unknown: 'failed for good',
+  database_failed: 'tried again',
+  queue_unavailable: 'tried again',
+  invalid_job: 'failed for good',
+  invalid_login_event: 'failed for good',
+  run_not_held: 'failed for good',
+  config_invalid: 'failed for good',
+  internal: 'tried again',
+}
+
+test.for(Object.entries(expected) as [ErrorCode, string][])(
+  'a job that ends in the error %s is %s',
+  async ([code, fate]) => {
     const error = code === 'throttled' ? new Throttled(5000, 'pause') : new SyncError(code, 'what happened')
     const asked = job()
     const thrown = await toJobError(error, asked, 'token')
-    expect(thrown instanceof UnrecoverableError).toBe(decision === 'fail')
-    expect(thrown instanceof DelayedError).toBe(decision === 'delay')
-    expect(asked.delays).toHaveLength(decision === 'delay' ? 1 : 0)
+    expect(thrown instanceof UnrecoverableError).toBe(fate === 'failed for good')
+    expect(thrown instanceof DelayedError).toBe(fate === 'put off')
+    expect(asked.delays).toHaveLength(fate === 'put off' ? 1 : 0)
     expect(thrown.message).toMatch(
-      decision === 'delay' ? /movedToDelayed/ : new RegExp(`^${code}: what happened$`),
+      fate === 'put off' ? /movedToDelayed/ : new RegExp(`^${code}: what happened$`),
     )
   },
 )
@@ -65,7 +96,7 @@ test('a promised turn and the beginning of the wait stand in the job, for whiche
 })
 
 test('a later attempt neither has the turn of the one before nor has waited yet', async () => {
-  const wait = { attempt: 0, cause: 'login', since: 1, slot: { at: 1, generation: 1 } }
+  const wait = { attempt: 0, cause: 'login', source: 'entra-id', since: 1, slot: { at: 1, generation: 1 } }
   expect(waitOf(job({}, 0, wait))).toEqual(wait)
   const later = job({}, 1, wait)
   expect(waitOf(later)).toBeUndefined()
@@ -79,6 +110,21 @@ test('a sign-in has neither the turn nor the hour of the resync whose job it too
   const { progress } = takenOver()
   expect(waitOf(job({ cause: 'resync' }, 0, progress))).toEqual(progress)
   expect(waitOf(job({ cause: 'login' }, 0, progress))).toBeUndefined()
+})
+
+test('a sign-in through another source has neither the turn nor the hour of the job that it took over', () => {
+  const { progress } = takenOver()
+  expect(waitOf(job({ cause: 'resync', source: 'other' }, 0, progress))).toBeUndefined()
+})
+
+test('a job of another source that a sign-in took over comes back at once, and one of its own source does not', async () => {
+  const asked = job()
+  const begun = Date.now()
+  await toJobError(new Throttled(60_000, 'pause'), asked, 'token')
+  asked.readData = async () => ({ ...asked.data, source: 'other' })
+  expect(await toJobError(new GraphUnavailable('no answer'), asked, 'token')).toBeInstanceOf(DelayedError)
+  expect(asked.delays[0]).toBeGreaterThanOrEqual(begun + 60_000)
+  expect(asked.delays[1]).toBeLessThan(begun + 30_000)
 })
 
 test.for([

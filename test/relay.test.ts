@@ -45,16 +45,18 @@ const event = (objectId: string = randomUUID()) => ({
   scopes: ['User.Read'],
 })
 
-/** A queue that takes nothing for the first calls; resolves with what it took. */
-function queueDownFor(calls: number) {
+/** A queue that takes nothing for the first calls; resolves with what it took once that is enough. */
+function queueDownFor(calls: number, enough = 1) {
   const taken = Promise.withResolvers<readonly SyncUserJob[]>()
+  const all: SyncUserJob[] = []
   let left = calls
   return {
     taken: taken.promise,
     enqueue: async (jobs: readonly SyncUserJob[]) => {
       left -= 1
       if (left >= 0) return false
-      taken.resolve(jobs)
+      all.push(...jobs)
+      if (all.length >= enough) taken.resolve(all)
       return true
     },
   }
@@ -64,7 +66,7 @@ test('events that never reached the queue are handed over as soon as it takes th
   const { db } = database
   const stored = [await insertLoginEvent(db, event()), await insertLoginEvent(db, event())]
   expect(await loginEventLag(db)).toMatchObject({ waiting: 2 })
-  const queue = queueDownFor(3)
+  const queue = queueDownFor(3, stored.length)
   relay = startRelay({ db, enqueue: queue.enqueue, log }, { intervalMs: 5, notEnqueuedAfter: 0 })
   const jobs = await queue.taken
   expect(jobs.map(({ loginEventId }) => loginEventId)).toEqual(stored.map(({ eventId }) => eventId))

@@ -110,7 +110,12 @@ describe.each(availableBackends())('with the queue in %s', (backend) => {
     events.on('failed', () => failed.resolve())
     await events.waitUntilReady()
     const job = await queue.add(name, data, opts)
-    await job.updateProgress({ attempt: 0, cause: 'login', since: Date.now() - 3_600_001 })
+    await job.updateProgress({
+      attempt: 0,
+      cause: 'login',
+      source: data.source,
+      since: Date.now() - 3_600_001,
+    })
     await startWorkers()
     await failed.promise
     fault.clear()

@@ -8,7 +8,7 @@ import type { BatchSource } from '../src/sync-batch.ts'
 import { within } from '../src/within.ts'
 import type { NotificationsOptions } from './notifications.ts'
 import { startResyncs, type ResyncsOptions } from './resyncs.ts'
-import { startRelay, type RelayOptions } from './relay.ts'
+import { relayEnqueueing, startRelay, type RelayOptions } from './relay.ts'
 import { createSyncUserProcessor } from './sync-user.ts'
 
 export type WorkersOptions = {
@@ -57,15 +57,15 @@ export async function startWorkers(
   })
   worker.on('error', (error) => log.warn({ err: error }, 'queue connection of the worker'))
   await worker.waitUntilReady()
-  const enqueue = createEnqueue(producer, {
-    onFailure: (error) => log.warn({ err: error }, 'the queue took no jobs'),
-  })
+  const onFailure = (error: unknown) => log.warn({ err: error }, 'the queue took no jobs')
+  const enqueue = createEnqueue(producer, { onFailure })
   const without = [...parts.sources.values()].filter(({ syncs }) => !syncs).map(({ slug }) => slug)
   const resyncs = await startResyncs(
     { ...parts, sources, enqueue },
     { concurrency, lockMs, notifications: options.notifications ?? {}, ...options.resync },
   )
-  const relay = startRelay({ db, enqueue, log, without }, options.relay)
+  const relayed = createEnqueue(producer, { ...relayEnqueueing, onFailure })
+  const relay = startRelay({ db, enqueue: relayed, log, without }, options.relay)
   log.info({ concurrency, queue: backend.kind }, 'worker started')
   return {
     reload: async (told) => {

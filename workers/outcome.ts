@@ -1,5 +1,6 @@
 import { DelayedError, UnrecoverableError } from 'bullmq'
 import { Throttled, toSyncError, type ErrorCode } from '../src/errors.ts'
+import { takesOver } from '../src/queue/ahead.ts'
 import { parseJobWait, type JobWait, type SyncUserJob } from '../src/queue/catalogue.ts'
 
 /** What the queue does with a job that ended in an error. */
@@ -51,12 +52,15 @@ export type DelayableJob = {
 }
 
 /**
- * The wait of this attempt; that of an earlier one, or from before the job was replayed, is over. So is that of a resync
- * whose job a sign-in has taken over: it had a resync's turn.
+ * The wait of this attempt; that of an earlier one, or from before the job was replayed, is over. So is that of a job which
+ * a sign-in has taken over: it had a resync's turn, or one of another source's app.
  */
 export function waitOf(job: Pick<DelayableJob, 'data' | 'attemptsMade' | 'progress'>): JobWait | undefined {
   const wait = parseJobWait(job.progress)
-  return wait?.attempt === job.attemptsMade && wait.cause === job.data.cause ? wait : undefined
+  const { cause, source } = job.data
+  return wait?.attempt === job.attemptsMade && wait.cause === cause && wait.source === source
+    ? wait
+    : undefined
 }
 
 /**
@@ -71,7 +75,7 @@ export async function toJobError(
   const error = toSyncError(thrown)
   const decision = decisions[error.code]
   const isForGood = decision === 'fail' && error.code !== 'throttled_too_long'
-  // It isn't a resync any more, so it neither waits for a resync's turn nor for a resync's next attempt.
+  // It isn't what it was any more, so it neither waits for the turn that had nor for its next attempt.
   const again = isForGood ? undefined : await againIfTakenOver(job, token)
   if (again) return again
   if (decision === 'delay' && error instanceof Throttled) {
@@ -82,7 +86,7 @@ export async function toJobError(
   return decision === 'fail' ? new UnrecoverableError(message) : new Error(message)
 }
 
-/** What to throw so that a resync's job which a sign-in has taken over begins anew, as the sign-in's; undefined for any other. */
+/** What to throw so that a job which a sign-in has taken over begins anew, as the sign-in's; undefined for any other. */
 export async function againIfTakenOver(
   job: DelayableJob,
   token: string | undefined,
@@ -92,11 +96,10 @@ export async function againIfTakenOver(
   return new DelayedError()
 }
 
-/** Whether a sign-in has made a resync's job its own. A queue that can't say so takes nothing else either. */
+/** Whether a sign-in has made the job its own since it began. A queue that can't say so takes nothing else either. */
 async function isTakenOver(job: DelayableJob): Promise<boolean> {
-  if (job.data.cause !== 'resync') return false
   const data = await job.readData().catch(() => undefined)
-  return data !== undefined && data.cause !== 'resync'
+  return data !== undefined && takesOver(data, job.data)
 }
 
 /**
@@ -110,6 +113,7 @@ async function delayJob(job: DelayableJob, token: string | undefined, error: Thr
   await job.updateProgress({
     attempt: job.attemptsMade,
     cause: job.data.cause,
+    source: job.data.source,
     since,
     ...(slot === undefined ? {} : { slot }),
   })

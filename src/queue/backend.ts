@@ -1,5 +1,4 @@
 import {
-  createPostgresBackend,
   createRedisBackend,
   Queue,
   QueueEvents,
@@ -17,7 +16,7 @@ import {
   type SyncUserJob,
 } from './catalogue.ts'
 import { within } from '../within.ts'
-import { migrateQueue, openQueuePool } from './postgres.ts'
+import { connectOver, migrateQueue, openQueuePool } from './postgres.ts'
 import { checkRedis, openRedis, type ConnectionUse } from './redis.ts'
 
 /** What a finished sync job returns: enough for a waiting sign-in to see that it was meant. */
@@ -102,6 +101,8 @@ export type QueueBackend = {
   prepare: (options?: { allowEviction?: boolean; signal?: AbortSignal }) => Promise<void>
   /** Code of the last error of the connection, which goes on connecting; undefined where there was none. */
   lastFailure: () => string | undefined
+  /** Closes what was opened here and is of no use any more, and forgets it. Waits for no store that is down. */
+  discard: (one: Closable) => void
   close: () => Promise<void>
 }
 
@@ -119,13 +120,13 @@ export async function openQueueBackend(options: QueueBackendOptions): Promise<Qu
     ? await openRedisStore(options)
     : await openPostgresStore(options)
   const prefix = options.prefix ?? defaultPrefix
-  const opened: Closable[] = []
+  const opened = new Set<Closable>()
   const keep = <Opened extends Closable & { on: (event: 'error', listener: () => void) => unknown }>(
     one: Opened,
   ) => {
     // Lost connections are retried by BullMQ; unheard, the event would end the process. Who calls sees its own error.
     one.on('error', () => undefined)
-    opened.push(one)
+    opened.add(one)
     return one
   }
   return {
@@ -156,14 +157,20 @@ export async function openQueueBackend(options: QueueBackendOptions): Promise<Qu
     openEvents: (name) => keep(new QueueEvents(name, { connection, prefix }, store.connect)),
     prepare: store.prepare,
     lastFailure: store.lastFailure,
+    discard: (one) => {
+      opened.delete(one)
+      void one.close().catch(() => undefined)
+    },
     close: async () => {
-      for (const one of opened.splice(0).toReversed()) await closeOrCut(one)
+      const last = [...opened].toReversed()
+      opened.clear()
+      for (const one of last) await closeOrCut(one)
       await store.close()
     },
   }
 }
 
-type Closable = { close: () => Promise<void>; disconnect: () => Promise<void> }
+export type Closable = { close: () => Promise<void>; disconnect: () => Promise<void> }
 
 /** Closing says goodbye to the store, which never ends while that is down: then the connection is cut. */
 async function closeOrCut(one: Closable): Promise<void> {
@@ -194,7 +201,7 @@ async function openPostgresStore({ url, use, maxConnections = 10 }: QueueBackend
   const pool = await openQueuePool(url, use, maxConnections)
   return {
     kind: 'postgres',
-    connect: (name, opts, how) => createPostgresBackend(name, { ...opts, connection: pool }, how),
+    connect: (name, opts, how) => connectOver(pool, name, { ...opts, connection: pool }, how),
     prepare: ({ signal } = {}) => migrateQueue(url, signal),
     lastFailure: () => undefined,
     close: () => pool.end(),

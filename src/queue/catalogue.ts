@@ -23,12 +23,13 @@ export type SyncUserJob = z.output<typeof syncUser>
  * who enqueue, this for the worker, so that neither overwrites what the other says meanwhile.
  */
 const jobWait = z.strictObject({
-  /** Whose wait it is: that attempt's only, and of the cause that the job had then. */
+  /** Whose wait it is: that attempt's only, and of the cause and source that the job had then. */
   attempt: z.int(),
   cause: z.enum(runCauses),
+  source: z.string().max(64),
   /** When it began, in milliseconds since 1970 by a worker's clock. */
   since: z.number(),
-  /** The turn that the tenant's budget has promised. */
+  /** The turn that the tenant's budget for that source's app has promised. */
   slot: z.strictObject({ at: z.number(), generation: z.int() }).optional(),
 })
 

@@ -1,7 +1,7 @@
 import { SyncError } from '../errors.ts'
 import { within } from '../within.ts'
 import { moveAhead } from './ahead.ts'
-import type { QueueBackend } from './backend.ts'
+import type { Closable, QueueBackend } from './backend.ts'
 import {
   describeBatch,
   describeJob,
@@ -28,7 +28,7 @@ export type EnqueueOptions = {
  * remembers a failed first connection for good, so the queue is opened anew after a failure.
  */
 export function createEnqueue(backend: QueueBackend, options: EnqueueOptions = {}): Enqueue {
-  const add = createBounded(() => backend.openQueue(syncQueueName), options)
+  const add = createBounded(backend, () => backend.openQueue(syncQueueName), options)
   return async (jobs) =>
     await add(async (queue) => {
       const taken = await queue.addBulk(jobs.map((job) => describeJob('sync-user', job)))
@@ -41,7 +41,7 @@ export function createBatchEnqueue(
   backend: QueueBackend,
   options: EnqueueOptions = {},
 ): (jobs: readonly SyncBatchJob[]) => Promise<boolean> {
-  const add = createBounded(() => backend.openBatchQueue(), options)
+  const add = createBounded(backend, () => backend.openBatchQueue(), options)
   return async (jobs) => await add(async (queue) => await queue.addBulk(jobs.map(describeBatch)))
 }
 
@@ -50,14 +50,15 @@ export function createStartEnqueue(
   backend: QueueBackend,
   options: EnqueueOptions = {},
 ): (job: StartResyncJob) => Promise<boolean> {
-  const add = createBounded(() => backend.openResyncQueue(), options)
+  const add = createBounded(backend, () => backend.openResyncQueue(), options)
   return async (job) => {
     const { name, data, opts } = describeStart(job)
     return await add(async (queue) => await queue.add(name, data, opts))
   }
 }
 
-function createBounded<Open extends { close: () => Promise<void> }>(
+function createBounded<Open extends Closable>(
+  backend: Pick<QueueBackend, 'discard'>,
   openQueue: () => Open,
   { timeoutMs = 1000, pauseMs = 2000, onFailure }: EnqueueOptions,
 ): (work: (queue: Open) => Promise<unknown>) => Promise<boolean> {
@@ -77,7 +78,7 @@ function createBounded<Open extends { close: () => Promise<void> }>(
       return true
     } catch (error) {
       pausedUntil = performance.now() + pauseMs
-      void open.close().catch(() => undefined)
+      backend.discard(open)
       queue = undefined
       onFailure?.(error)
       return false

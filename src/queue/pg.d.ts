@@ -2,8 +2,11 @@
 declare module 'pg' {
   import type { PgPool } from 'bullmq'
 
-  const pg: {
-    Pool: new (options: Record<string, unknown>) => PgPool & { setMaxListeners: (count: number) => unknown }
+  export type EventedPool = PgPool & {
+    setMaxListeners: (count: number) => unknown
+    listeners: (event: 'error') => (() => void)[]
+    off: (event: 'error', listener: () => void) => unknown
   }
+  const pg: { Pool: new (options: Record<string, unknown>) => EventedPool }
   export default pg
 }

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
-import { runMigrations, type PgPool, type PgPoolClient } from 'bullmq'
+import { createPostgresBackend, runMigrations, type PgPool, type PgPoolClient } from 'bullmq'
+import type { EventedPool } from 'pg'
 import { ConfigInvalid } from '../errors.ts'
 import type { ConnectionUse } from './redis.ts'
 
@@ -13,7 +14,7 @@ const connectWithinMs = 10_000
  * A pool for BullMQ's Postgres backend. `search_path` is how that backend finds its tables; `enable_seqscan=off` keeps
  * it from scanning every job when the planner's statistics are stale, as they are on a queue that has just drained.
  */
-export async function openQueuePool(url: string, use: ConnectionUse, max: number): Promise<PgPool> {
+export async function openQueuePool(url: string, use: ConnectionUse, max: number): Promise<EventedPool> {
   const { Pool: PgPool } = (await loadDriver()).default
   const pool = new PgPool({
     connectionString: url,
@@ -29,6 +30,20 @@ export async function openQueuePool(url: string, use: ConnectionUse, max: number
   // An idle connection that breaks is replaced on the next query; unheard, the event would end the process.
   pool.on('error', () => undefined)
   return pool
+}
+
+/** BullMQ leaves its listener on a pool that isn't its own (6.7: PostgresConnection), and with it all of a closed queue. */
+export function connectOver(
+  pool: EventedPool,
+  ...[name, opts, how]: Parameters<typeof createPostgresBackend>
+): ReturnType<typeof createPostgresBackend> {
+  const before = new Set(pool.listeners('error'))
+  const backend = createPostgresBackend(name, { ...opts, connection: pool }, how)
+  const left = pool.listeners('error').filter((listener) => !before.has(listener))
+  backend.on('close', () => {
+    for (const listener of left) pool.off('error', listener)
+  })
+  return backend
 }
 
 /**
