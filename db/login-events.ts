@@ -1,4 +1,5 @@
 import type { Database } from './client.ts'
+import { transaction } from './transaction.ts'
 
 export type NewLoginEvent = {
   eventId: string
@@ -161,7 +162,7 @@ const lookLock = 6_201_207
  * harmless. It compares all of a day's sign-ins with their runs, so one looks at a time: another finds nothing meanwhile.
  */
 export async function listLostLoginEvents(db: Database, rules: LostEventRules): Promise<StoredLoginEvent[]> {
-  const events = await db.$client.begin<StoredLoginEvent[]>(async (sql) => {
+  const events = await transaction(db, async (sql) => {
     const [turn] = await sql<{ mine: boolean }[]>`select pg_try_advisory_xact_lock(${lookLock}) as mine`
     if (!turn?.mine) return []
     const left = sql`select json_array_elements_text(${JSON.stringify(rules.without)}::text::json)`
