@@ -1,5 +1,6 @@
 import type { ISql } from 'postgres'
 import type { Database } from './client.ts'
+import { transaction } from './transaction.ts'
 
 export type StoredTokens = {
   sealed: string
@@ -129,15 +130,14 @@ export async function withRefreshLock<Result>(
   work: (tokens: LockedTokens) => Promise<Result>,
 ): Promise<Result> {
   const key = `refresh ${userId} ${source}`
-  const result = await db.$client.begin(async (sql) => {
+  const lock = async (sql: ISql) => {
     await sql`select pg_advisory_xact_lock(hashtextextended(${key}, 0))`
-    return {
-      of: await work({
-        find: () => select(sql, userId, source),
-        replace: (old, renewed) => replace(sql, userId, source, old, renewed),
-        refuse: (old, refusal) => refuse(sql, userId, source, old, refusal),
-      }),
-    }
-  })
-  return result.of
+    return await work({
+      find: () => select(sql, userId, source),
+      replace: (old, renewed) => replace(sql, userId, source, old, renewed),
+      refuse: (old, refusal) => refuse(sql, userId, source, old, refusal),
+    })
+  }
+  // Whoever is before may be waiting for Entra.
+  return await transaction(db, lock, { limitSeconds: 300 })
 }

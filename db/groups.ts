@@ -1,5 +1,6 @@
-import type postgres from 'postgres'
+import type { ISql } from 'postgres'
 import type { Database } from './client.ts'
+import { transaction } from './transaction.ts'
 
 export type SharedGroups = {
   /** The database's clock before anybody is asked about them: ISO 8601 in UTC, with microseconds. */
@@ -67,7 +68,7 @@ export async function markGroupsDeleted(db: Database, deletion: Deletion): Promi
   const total = { groups: 0, memberships: 0 }
   for (const objectId of new Set(deletion.objectIds)) {
     for (let attempt = 1; attempt <= attempts; attempt += 1) {
-      const marked = await db.$client.begin((sql) => markDeleted(sql, deletion, objectId))
+      const marked = await transaction(db, (sql) => markDeleted(sql, deletion, objectId))
       if (marked?.late) continue
       total.groups += marked?.marked ? 1 : 0
       total.memberships += marked?.memberships ?? 0
@@ -80,7 +81,7 @@ export async function markGroupsDeleted(db: Database, deletion: Deletion): Promi
 type Marked = { marked: boolean; late: boolean; memberships: number }
 
 async function markDeleted(
-  sql: postgres.TransactionSql,
+  sql: ISql,
   { tenantId, at, run }: Deletion,
   objectId: string,
 ): Promise<Marked | undefined> {

@@ -1,6 +1,7 @@
 import type { ISql, PendingQuery, Row } from 'postgres'
 import type { Database } from './client.ts'
 import type { DeltaLink } from './delta-links.ts'
+import { transaction } from './transaction.ts'
 
 const list = (values: readonly string[]) => JSON.stringify(values)
 
@@ -132,7 +133,7 @@ export async function endHints(
   links: readonly DeltaLink[],
 ): Promise<boolean> {
   const { resyncId, source, tenantId, requests, resourceUnits, anew = false } = about
-  return await db.$client.begin(async (sql) => {
+  return await transaction(db, async (sql) => {
     // Locked first, so that what is counted below is as the last step has left it.
     const running =
       await sql`select from resyncs where id = ${resyncId} and state = 'running' for no key update`

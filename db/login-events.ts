@@ -1,4 +1,5 @@
 import type { Database } from './client.ts'
+import { transaction } from './transaction.ts'
 
 export type NewLoginEvent = {
   eventId: string
@@ -180,7 +181,7 @@ const lookLock = 6_201_207
 export async function listLostLoginEvents(db: Database, rules: LostEventRules): Promise<LostLoginEvent[]> {
   const superseded = isSuperseded(db.$client, rules.without)
   const left = listOf(db.$client, rules.without)
-  const events = await db.$client.begin<LostLoginEvent[]>(async (sql) => {
+  const events = await transaction<LostLoginEvent[]>(db, async (sql) => {
     const [turn] = await sql<{ mine: boolean }[]>`select pg_try_advisory_xact_lock(${lookLock}) as mine`
     if (!turn?.mine) return []
     return await sql<LostLoginEvent[]>`

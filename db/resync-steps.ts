@@ -3,6 +3,7 @@ import type { Database } from './client.ts'
 import { settledAfterSeconds } from './hints.ts'
 import { settles } from './resync-people.ts'
 import { columns, type StoredResync } from './resyncs.ts'
+import { transaction } from './transaction.ts'
 
 export type ResyncStep = {
   /** People whose jobs may be in the queue at once, which is all that is kept of them. */
@@ -39,7 +40,7 @@ export async function stepResync(
   id: string,
   step: ResyncStep,
 ): Promise<SteppedResync | undefined> {
-  return await db.$client.begin(async (sql) => {
+  return await transaction(db, async (sql) => {
     // Not `for update`: every run that is written down refers to this row, and one that is under way would keep steps out.
     const [mine] = await sql<{ mode: string }[]>`
       select mode from resyncs where id = ${id} and state = 'running' and begins_at <= clock_timestamp() for no key update skip locked`

@@ -1,5 +1,6 @@
 import type { ISql } from 'postgres'
 import type { Database } from './client.ts'
+import { transaction } from './transaction.ts'
 
 export type ResyncMode = 'full' | 'delta'
 export type ResyncState = 'running' | 'done' | 'held' | 'cancelled' | 'failed'
@@ -125,7 +126,7 @@ async function joinResync(
           ? sql`cause = 'expired', cutoff_at = clock_timestamp(), all_taken = false,
               due = taken + ${everybody} - (select count(*)::int from resync_users where resync_id = r.id)`
           : sql`state = state`
-  return await sql.begin(async (held) => {
+  return await transaction(db, async (held) => {
     // Locked first, so that what follows sees what the last step has taken.
     const running = await held<{ id: string }[]>`
       select id from resyncs where source = ${source} and mode = ${mode} and state = 'running' for no key update`
@@ -179,7 +180,7 @@ export async function failForsakenResyncs(
   sources: readonly string[],
   forsakenSeconds: number,
 ): Promise<string[]> {
-  return await db.$client.begin(async (sql) => {
+  return await transaction(db, async (sql) => {
     const failed = await sql<EndedEarly[]>`
       update resyncs set state = 'failed', error_code = 'source_unknown', ended_at = clock_timestamp()
       where state = 'running'
@@ -215,7 +216,7 @@ export async function noteResyncError(
 
 /** False where it doesn't go on. Jobs of it that have not begun end without a run; changes that it was about are not lost. */
 export async function cancelResync(db: Database, id: string): Promise<boolean> {
-  return await db.$client.begin(async (sql) => {
+  return await transaction(db, async (sql) => {
     const [cancelled] = await sql<EndedEarly[]>`
       update resyncs set state = 'cancelled', ended_at = clock_timestamp() where id = ${id} and state = 'running'
       returning id, source, cause`

@@ -1,5 +1,6 @@
 import type { ISql } from 'postgres'
 import type { Database } from './client.ts'
+import { transaction } from './transaction.ts'
 
 export type StoredSigningKey = {
   kid: string
@@ -46,7 +47,7 @@ export async function insertSigningKey(
   key: NewSigningKey,
   { after, beginsInSeconds, keepSeconds }: Succession,
 ): Promise<boolean> {
-  return await db.$client.begin(async (sql) => {
+  return await transaction(db, async (sql) => {
     await sql`select pg_advisory_xact_lock(${signingKeyLock})`
     const [newest] = await sql<{ kid: string }[]>`select kid from signing_keys where published_until is null`
     if (newest?.kid !== after) return false
@@ -58,7 +59,7 @@ export async function insertSigningKey(
 
 /** Adds a key that signs at once and withdraws all others, whatever they are and have signed. */
 export async function replaceSigningKeys(db: Database, key: NewSigningKey): Promise<void> {
-  await db.$client.begin(async (sql) => {
+  await transaction(db, async (sql) => {
     await sql`select pg_advisory_xact_lock(${signingKeyLock})`
     // Not only dated: a clock that is put back would publish them again.
     await sql`delete from signing_keys`

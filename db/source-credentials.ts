@@ -1,4 +1,5 @@
 import type { Database } from './client.ts'
+import { transaction } from './transaction.ts'
 
 export type LearntCredential = {
   credential: string
@@ -24,12 +25,11 @@ export async function recordCredentials(
   source: string,
   credentials: readonly LearntCredential[],
 ): Promise<void> {
-  const sql = db.$client
-  await sql.begin(async (transaction) => {
-    await transaction`select pg_advisory_xact_lock(hashtextextended(${`credentials ${source}`}, 0))`
-    await transaction`
+  await transaction(db, async (sql) => {
+    await sql`select pg_advisory_xact_lock(hashtextextended(${`credentials ${source}`}, 0))`
+    await sql`
       delete from source_credentials where source = ${source} and updated_at < clock_timestamp() - interval '30 days'`
-    await transaction`
+    await sql`
       insert into source_credentials as s (source, credential, fingerprint, in_use, refused_with, refused_at)
       select ${source}, credential, fingerprint, "inUse", "refusedWith", "refusedAt"
       from json_to_recordset(${JSON.stringify(credentials)}::text::json)
@@ -38,7 +38,7 @@ export async function recordCredentials(
       on conflict (source, credential, fingerprint) do update set
         in_use = excluded.in_use, refused_with = excluded.refused_with, refused_at = excluded.refused_at,
         updated_at = clock_timestamp()`
-    await transaction`
+    await sql`
       update source_credentials s set in_use = "inUse"
       from json_to_recordset(${JSON.stringify(credentials)}::text::json)
         as c(credential text, fingerprint text, "inUse" boolean, asked boolean)

@@ -1,5 +1,7 @@
+import type { ISql } from 'postgres'
 import { isToAsk } from './change-notices.ts'
 import type { Database } from './client.ts'
+import { transaction } from './transaction.ts'
 
 export type StoredSubscription = {
   source: string
@@ -52,12 +54,13 @@ export async function withSubscriptionLock<Result>(
   source: string,
   work: () => Promise<Result>,
 ): Promise<Result | undefined> {
-  const { result } = await db.$client.begin(async (sql) => {
+  const lock = async (sql: ISql) => {
     const [turn] = await sql<{ mine: boolean }[]>`
       select pg_try_advisory_xact_lock(hashtextextended(${`subscription ${source}`}, 0)) as mine`
-    return { result: turn?.mine ? await work() : undefined }
-  })
-  return result
+    return turn?.mine ? await work() : undefined
+  }
+  // Graph's own time limits come first.
+  return await transaction(db, lock, { limitSeconds: 600 })
 }
 
 /** There is none yet, or none any more, and there is to be one. */
@@ -125,7 +128,7 @@ export async function noteSubscriptionError(
   source: string,
   { errorCode, retrySeconds }: { errorCode: string; retrySeconds: (failures: number) => number },
 ): Promise<string | undefined> {
-  return await db.$client.begin(async (sql) => {
+  return await transaction(db, async (sql) => {
     const [old] = await sql<{ failures: number; errorCode: string | null }[]>`
       select failures, error_code as "errorCode" from subscriptions where source = ${source} for update`
     if (!old) return undefined

@@ -17,9 +17,13 @@ afterAll(() => rmSync(tree, { recursive: true, force: true }))
 
 /** What the linter of this project says of one file with one import. */
 function lint(file: string, imported: string): string {
+  return lintText(file, `import { something } from '${imported}'\n\nexport const kept = something\n`)
+}
+
+function lintText(file: string, text: string): string {
   const full = path.join(tree, file)
   mkdirSync(path.dirname(full), { recursive: true })
-  writeFileSync(full, `import { something } from '${imported}'\n\nexport const kept = something\n`)
+  writeFileSync(full, text)
   const { stdout, stderr } = spawnSync(
     path.join(root, 'node_modules/.bin/oxlint'),
     ['--deny-warnings', file],
@@ -64,3 +68,12 @@ test.for([
 ] as const)('%s may import %s', ([file, imported]) => {
   expect(lint(file, imported)).not.toContain('no-restricted-imports')
 })
+
+test.for(['db/other.ts', 'src/other.ts', 'src/queue/other.ts', 'workers/other.ts'])(
+  '%s may not begin a transaction of the driver',
+  (file) => {
+    expect(lintText(file, 'export const begin = (sql: { begin: () => void }) => sql.begin()\n')).toContain(
+      'no-restricted-properties',
+    )
+  },
+)
