@@ -26,6 +26,34 @@ export async function findSharedGroups(
   return row ?? { now: '', objectIds: [] }
 }
 
+/** Which of these groups of a tenant have a row and are not known to be deleted. */
+export async function findKnownGroups(
+  db: Database,
+  tenantId: string,
+  objectIds: readonly string[],
+): Promise<SharedGroups> {
+  const [row] = await db.$client<SharedGroups[]>`
+    select to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as now,
+      coalesce(json_agg(object_id order by object_id), '[]') as "objectIds"
+    from groups
+    where tenant_id = ${tenantId} and deleted_at is null
+      and object_id in (select json_array_elements_text(${JSON.stringify(objectIds)}::text::json))`
+  return row ?? { now: '', objectIds: [] }
+}
+
+/** How many memberships of origin `entra` these groups of a tenant have together. */
+export async function countMemberships(
+  db: Database,
+  tenantId: string,
+  objectIds: readonly string[],
+): Promise<number> {
+  const [row] = await db.$client<{ many: number }[]>`
+    select count(*)::int as many from memberships m join groups g on g.id = m.group_id
+    where g.tenant_id = ${tenantId} and m.origin = 'entra'
+      and g.object_id in (select json_array_elements_text(${JSON.stringify(objectIds)}::text::json))`
+  return row?.many ?? 0
+}
+
 /** Which of these groups of a tenant are known to be deleted, by object id. */
 export async function listDeleted(
   db: Database,

@@ -34,11 +34,15 @@ export type StoredResync = {
 /**
  * Memberships that ended runs of a resync have removed, with what was removed before it in the same affair, and those of
  * origin `entra` in groups of the tenant now, which are counted only once `countFrom` are removed: below, it is 0. Runs
- * that haven't ended don't count. Undefined where somebody has agreed to whatever the resync removes.
+ * that haven't ended don't count; without a resync nothing was removed before. Undefined where somebody has agreed to whatever the resync removes.
  */
 export async function findResyncSoFar(
   db: Database,
-  { resyncId, tenantId, countFrom }: { resyncId: string; tenantId: string; countFrom: number },
+  {
+    resyncId = null,
+    tenantId,
+    countFrom,
+  }: { resyncId: string | null | undefined; tenantId: string; countFrom: number },
 ): Promise<{ removed: number; memberships: number } | undefined> {
   const [row] = await db.$client<{ removed: number; memberships: number; approved: boolean }[]>`
     with resync as materialized (
@@ -55,6 +59,11 @@ export async function findResyncSoFar(
     from done`
   if (!row || row.approved) return undefined
   return { removed: row.removed, memberships: row.memberships }
+}
+
+/** Has memberships that left with a deleted group count as removed by a resync, though no run of it has removed them. */
+export async function countWithResync(db: Database, resyncId: string, removed: number): Promise<void> {
+  await db.$client`update resyncs set removed_before = removed_before + ${removed} where id = ${resyncId}`
 }
 
 export type NewResync = {

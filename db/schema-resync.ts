@@ -29,7 +29,10 @@ export const resyncs = pgTable(
     /** When somebody agreed to what its guard holds. */
     approvedAt: at('approved_at'),
     errorCode: text('error_code'),
-    /** What runs before it have removed that ended `held` and that nobody has agreed to: its guard goes on from there. */
+    /**
+     * What those before it have removed that ended `held` and that nobody has agreed to, and what has left with deleted
+     * groups since it began: its guard goes on from there.
+     */
     removedBefore: integer('removed_before').notNull().default(0),
     /** People at its start; it may turn out to be a few more or less. */
     due: integer().notNull().default(0),

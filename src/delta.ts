@@ -1,10 +1,13 @@
+import { randomUUID } from 'node:crypto'
 import type { Database } from '../db/client.ts'
 import { findDeltaLinks, type DeltaLink } from '../db/delta-links.ts'
 import { endHints, hintAgain, hintMembers, hintUsers, labelGroups } from '../db/hints.ts'
-import { Throttled, TokenRejected } from './errors.ts'
+import { confirmDeletions, type Deletions, type Noticed } from './deletions.ts'
+import { TokenRejected } from './errors.ts'
 import { LinkExpired } from './graph/answer.ts'
 import type { GraphClient } from './graph/client.ts'
 import { readBaseline, readChanges, readPeopleIn, type DeltaEntry } from './graph/delta.ts'
+import { heedingPauses, pausedBy } from './graph/throttle.ts'
 import { beginResync, type ResyncSource } from './resync.ts'
 import type { BatchSource } from './sync-batch.ts'
 
@@ -19,6 +22,8 @@ export type DeltaEnd = {
   kind: 'baseline' | 'changes' | 'expired' | 'ended'
   entries: number
   hinted: number
+  /** Of the groups told to be deleted, with the id that the change log names; undefined where none of them is known. */
+  deletions?: (Deletions & { run: string }) | undefined
 }
 
 /** Units of a round in which nothing has changed: a page of each. */
@@ -38,10 +43,11 @@ export async function readHints(
 ): Promise<DeltaEnd> {
   const budget = source.budgetOf(tenantId)
   const about = { resyncId, tenantId, source: source.slug }
+  const guard = source.rules.resyncGuard
   const readWith = async (accessToken: string, beganAt: string) => {
-    const graph = source.openGraph(accessToken, 'low', signal)
+    const graph = heedingPauses(source.openGraph(accessToken, 'low', signal), budget)
     try {
-      return { ...(await readRounds(db, graph, about, beganAt)), usage: graph.usage() }
+      return { ...(await readRounds(db, graph, about, { beganAt, guard })), usage: graph.usage() }
     } finally {
       await budget.settle('low', graph.usage(), unitsOfQuiet).catch(() => undefined)
     }
@@ -60,7 +66,7 @@ export async function readHints(
     const spent = { requests: usage.requests, resourceUnits: usage.units, anew: end.kind !== 'changes' }
     return (await endHints(db, { ...about, ...spent }, links)) ? end : { ...end, kind: 'ended' }
   } catch (error) {
-    throw error instanceof Throttled && !error.slot ? await budget.pause('low', error) : error
+    throw await pausedBy(error, budget, 'low')
   }
 }
 
@@ -70,7 +76,7 @@ async function readRounds(
   db: Database,
   graph: GraphClient,
   about: About,
-  beganAt: string,
+  { beganAt, guard }: { beganAt: string; guard: Noticed['guard'] },
 ): Promise<DeltaEnd & { links: DeltaLink[] }> {
   const known = await findDeltaLinks(db, about.source, maxAgeSeconds)
   const linkOf = (resource: DeltaLink['resource']) =>
@@ -84,8 +90,12 @@ async function readRounds(
     const hints = collectHints(db, graph, about, beganAt)
     const ofUsers = await readChanges(graph, users, hints.ofUsers)
     const ofGroups = await readChanges(graph, groups, hints.ofGroups)
+    // After its people were hinted at, who are read for what the group was in as well.
+    const run = { id: randomUUID() }
+    const deletions = await confirmDeletions({ db, ...about, run, guard }, graph, hints.removed())
     return {
       kind: 'changes',
+      deletions: deletions && { ...deletions, run: run.id },
       entries: ofUsers.entries + ofGroups.entries,
       hinted: hints.hinted(),
       links: [
@@ -106,10 +116,11 @@ async function baselines(graph: GraphClient): Promise<DeltaLink[]> {
   ]
 }
 
-/** Takes whom a page is about: cost follows what has changed, and nothing is kept of a page but the groups within groups. */
+/** Takes whom a page is about: cost follows what has changed, and nothing is kept of a page but groups that are gone, or in groups. */
 function collectHints(db: Database, graph: GraphClient, about: About, beganAt: string) {
   let hinted = 0
   const nested = new Set<string>()
+  const removed = new Set<string>()
   const take = async (objectIds: readonly string[]) => {
     if (objectIds.length > 0) hinted += await hintUsers(db, about, objectIds)
   }
@@ -118,18 +129,22 @@ function collectHints(db: Database, graph: GraphClient, about: About, beganAt: s
   }
   return {
     hinted: () => hinted,
+    removed: () => [...removed],
     ofUsers: async (entries: readonly DeltaEntry[]) => await take(entries.map(({ objectId }) => objectId)),
     ofGroups: async (entries: readonly DeltaEntry[]) => {
       await take(entries.flatMap(({ users }) => users))
       const labelled = entries.flatMap(({ objectId, labels }) => (labels ? [{ objectId, ...labels }] : []))
       if (labelled.length > 0) await labelGroups(db, about.tenantId, beganAt, labelled)
       // Who was in a group that is gone has left it, and whatever it was in.
-      await takeMembers(entries.flatMap(({ objectId, removed }) => (removed ? [objectId] : [])))
+      const gone = entries.flatMap((entry) => (entry.removed ? [entry.objectId] : []))
+      for (const group of gone) removed.add(group)
+      await takeMembers(gone)
       for (const group of new Set(entries.flatMap(({ groups }) => groups))) {
         if (nested.has(group)) continue
         nested.add(group)
-        await takeMembers([group])
         await readPeopleIn(graph, group, take)
+        // Right after the others, most of whom they are: else a fast worker reads them in between, and twice.
+        await takeMembers([group])
       }
     },
   }

@@ -1,6 +1,5 @@
 import type { Database } from '../db/client.ts'
 import type { SubjectSource } from './exchange.ts'
-import { checkMemberGroups } from './graph/check-groups.ts'
 import { createGraphClient } from './graph/client.ts'
 import { createTenantBudget, type TenantBudget } from './graph/throttle.ts'
 import type { CheckGroups } from './login/admission.ts'
@@ -13,6 +12,7 @@ import { createExchangedTokens } from './login/exchanged-tokens.ts'
 import { createExchange } from './login/on-behalf-of.ts'
 import { createUserTokens } from './login/tokens.ts'
 import type { Vault } from './login/vault.ts'
+import { createMembershipCheck } from './membership-check.ts'
 import { createReadService } from './read-service.ts'
 import { syncsGroups, takesTenant, type SourceConfig } from './source-config.ts'
 import type { ResyncSource } from './resync.ts'
@@ -27,9 +27,6 @@ export type OpenSource = BatchSource &
     credentials: AppCredentials
     checkGroups: CheckGroups
   }
-
-/** Milliseconds that a sign-in waits to hear whether the person is in a group. */
-const checkWithinMs = 5000
 
 export function openSource(
   config: SourceConfig,
@@ -70,18 +67,7 @@ export function openSource(
       createGraphClient({ baseUrl: graphBaseUrl, accessToken, priority, signal }),
     groupRead,
     budgetOf,
-    checkGroups: async (accessToken, tenantId, groupIds) => {
-      // A person waits, so it doesn't wait for its turn; what it costs is taken from what follows.
-      const signal = AbortSignal.timeout(checkWithinMs)
-      const graph = createGraphClient({ baseUrl: graphBaseUrl, accessToken, priority: 'high', signal })
-      try {
-        return await checkMemberGroups(graph, groupIds)
-      } finally {
-        await budgetOf(tenantId)
-          .settle('high', graph.usage(), 0)
-          .catch(() => undefined)
-      }
-    },
+    checkGroups: createMembershipCheck({ graphBaseUrl, budgetOf }),
     readService: createReadService({ graphBaseUrl, groupRead, appTokens, budgetOf }),
     resync: config.resync,
     rules: { guard, resyncGuard, filter: groupFilter },

@@ -1,8 +1,8 @@
-import { AccessDenied, Throttled, TokenRejected } from './errors.ts'
+import { AccessDenied, TokenRejected } from './errors.ts'
 import { createGraphClient } from './graph/client.ts'
 import type { GroupRead } from './graph/group-pages.ts'
 import { readServiceGroups } from './graph/service-groups.ts'
-import type { TenantBudget } from './graph/throttle.ts'
+import { heedPause, pausedBy, type TenantBudget } from './graph/throttle.ts'
 import type { AppTokens } from './login/app-tokens.ts'
 import type { Snapshot } from './snapshot.ts'
 
@@ -29,8 +29,7 @@ export function createReadService(source: {
   const { graphBaseUrl, groupRead, appTokens, budgetOf } = source
   return async ({ tenantId, objectId, beganAt }) => {
     const budget = budgetOf(tenantId)
-    const pausedMs = (await budget.state())?.pausedMs ?? 0
-    if (pausedMs > 0) throw new Throttled(pausedMs, 'Graph has asked for a pause, which goes on')
+    await heedPause(budget)
     const { accessToken } = await appTokens.tokenFor(tenantId)
     const signal = AbortSignal.timeout(withinMs)
     const readWith = async (token: string) => {
@@ -55,10 +54,7 @@ export function createReadService(source: {
         return await readWith(other.accessToken)
       })
     } catch (error) {
-      // Entra's token endpoint speaks for itself alone.
-      if (error instanceof Throttled && error.by === 'graph')
-        throw await budget.pause('high', error).catch(() => error)
-      throw error
+      throw await pausedBy(error, budget, 'high')
     }
   }
 }

@@ -4,6 +4,7 @@ import { setEntraStanding } from '../db/entra-standing.ts'
 import { recordRun, type RunCost } from '../db/sync-runs.ts'
 import { findBatchSubjects, type SyncSubject } from '../db/sync-subjects.ts'
 import { databaseFailure } from './database-failure.ts'
+import { noticeDeletions } from './deletions.ts'
 import { AccessDenied, GraphUnavailable, SyncError, Throttled, TokenRejected } from './errors.ts'
 import { readMembershipsOf, unitsOfBatch, type UserRead } from './graph/batch-memberships.ts'
 import type { AppToken, AppTokens } from './login/app-tokens.ts'
@@ -24,7 +25,7 @@ export type BatchParts = { db: Database; sources: ReadonlyMap<string, BatchSourc
 
 /**
  * How many of the batch came to what; `later` are those whose turn at Graph is still to come, `skipped` those for whom the
- * resync doesn't wait any more.
+ * resync doesn't wait any more. `groupsGone` are groups that everybody left with them.
  */
 export type BatchEnd = Record<string, number>
 
@@ -58,13 +59,51 @@ export async function syncBatch(
     },
   )
   const end: BatchEnd = skipped > 0 ? { skipped } : {}
+  const departures: Departure[] = []
   for (const [index, subject] of subjects.entries()) {
     // The round trips are all of them's; the first has them in its books.
     const cost = index === 0 ? spent : undefined
-    const outcome = await settleOne(db, source, job, subject, reads.get(subject.objectId), cost)
+    const { outcome, ...departure } = await settleOne(
+      db,
+      source,
+      job,
+      subject,
+      reads.get(subject.objectId),
+      cost,
+    )
     end[outcome] = (end[outcome] ?? 0) + 1
+    departures.push(departure)
   }
-  return end
+  const gone = await noticeGone(db, source, job, departures, attempt)
+  return gone > 0 ? { ...end, groupsGone: gone } : end
+}
+
+/** What a person has left, and the run that found it. */
+type Departure = { runId: string; left: readonly string[] }
+
+/** As after a sign-in, for all of the batch in one question. Resolves with how many groups are gone for everybody. */
+async function noticeGone(
+  db: Database,
+  source: BatchSource,
+  { tenantId, resyncId }: SyncBatchJob,
+  departures: readonly Departure[],
+  { signal }: SyncAttempt,
+): Promise<number> {
+  const first = departures.find(({ left }) => left.length > 0)
+  if (!first) return 0
+  const run = { id: first.runId }
+  const noticed = { db, tenantId, resyncId, run, guard: source.rules.resyncGuard }
+  const left = new Set(departures.flatMap((departure) => departure.left))
+  const deletions = await noticeDeletions(noticed, [...left], {
+    openGraph: async () => {
+      const { accessToken } = await source.appTokens.tokenFor(tenantId)
+      return source.openGraph(accessToken, 'low', signal)
+    },
+    asker: 'app',
+    budget: source.budgetOf(tenantId),
+    priority: 'low',
+  })
+  return deletions?.groups ?? 0
 }
 
 const isLater = (error: SyncError) =>
@@ -122,7 +161,7 @@ async function settleOne(
   subject: SyncSubject,
   read: UserRead | undefined,
   cost: RunCost | undefined,
-): Promise<string> {
+): Promise<Departure & { outcome: string }> {
   const run = {
     id: randomUUID(),
     source: job.source,
@@ -131,6 +170,7 @@ async function settleOne(
     startedAt: subject.now,
     cost,
   }
+  const nothing = { left: [], runId: run.id }
   try {
     if (!read) throw new SyncError('unexpected_response', 'Graph answered nothing about this person')
     if (read.kind === 'failed') throw read.error
@@ -142,7 +182,7 @@ async function settleOne(
     if (read.kind === 'snapshot' && read.enabled !== undefined)
       await setEntraStanding(db, subject.userId, { enabled: read.enabled, beganAt: snapshot.beganAt })
     const rules = isGone ? { ...source.rules, guard: noGuard } : source.rules
-    const { outcome } = await reconcile(
+    const { outcome, left } = await reconcile(
       db,
       subject,
       snapshot,
@@ -150,16 +190,17 @@ async function settleOne(
       rules,
     )
     // That somebody is gone is held with their groups: an answer can be wrong about everybody.
-    if (!isGone || outcome === 'held') return outcome
+    if (!isGone) return { outcome, left, runId: run.id }
+    if (outcome === 'held') return { outcome, ...nothing }
     await setEntraStanding(db, subject.userId, { enabled: false, beganAt: snapshot.beganAt })
-    return 'gone'
+    return { outcome: 'gone', ...nothing }
   } catch (thrown) {
     const error = databaseFailure(thrown)
     // No run says that they were read: the resync asks for them again.
-    if (error instanceof Throttled) return 'later'
+    if (error instanceof Throttled) return { outcome: 'later', ...nothing }
     const outcome = error instanceof AccessDenied ? 'denied' : 'failed'
     const ended = { ...run, userId: subject.userId, outcome, errorCode: error.code } as const
     await recordRun(db, { ...ended, graphRequestId: error.requestId })
-    return outcome
+    return { outcome, ...nothing }
   }
 }

@@ -111,14 +111,18 @@ export async function syncUser(
       },
       source.rules,
     )
-    const tenant = { db: parts.db, tenantId: subject.tenantId }
-    const deletions = await noticeDeletions(tenant, left, run, {
+    const { tenantId, objectId } = subject
+    const { resyncId } = job
+    const noticed = { db: parts.db, tenantId, run, resyncId, guard: source.rules.resyncGuard }
+    const deletions = await noticeDeletions(noticed, left, {
       openGraph: async () => {
         const accessToken = await source.tokens.accessTokenOf({ ...subject, source: job.source })
         return source.openGraph(accessToken, priorityOf(job), attempt.signal)
       },
-      settle: async (usage) => await budget.settle(priorityOf(job), usage, 0),
-      pause: async (asked) => await budget.pause(priorityOf(job), asked),
+      // Not the token that read: this one may have been stored since, and is anybody's until Graph has told whose.
+      asker: { objectId },
+      budget,
+      priority: priorityOf(job),
     })
     return { run, outcome, counts, deletions }
   } catch (thrown) {

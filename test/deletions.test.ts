@@ -1,117 +1,37 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { noticeDeletions } from '../src/deletions.ts'
-import { createGraphClient } from '../src/graph/client.ts'
-import { readDeletedGroups } from '../src/graph/groups.ts'
-import { startSimulator, type Simulator, type User } from '../src/simulator/index.ts'
+import { Throttled } from '../src/errors.ts'
+import { defaultApp } from '../src/simulator/index.ts'
+import { syncUser } from '../src/sync.ts'
+import type { Workers } from '../workers/main.ts'
 import { givenWorld } from './support/people.ts'
-import type { World } from './support/world.ts'
+import { partsWith, type World } from './support/world.ts'
 
 const groupsAsked = /\/groups\/[0-9a-f-]{36}$/
 
-describe('asking Graph whether groups exist', () => {
-  let simulator: Simulator
-  let person: User
-  beforeAll(async () => {
-    simulator = await startSimulator({ users: 0, groups: 0, https: false })
-    person = simulator.tenant.addUser({ displayName: 'Ada' })
-  })
-  afterEach(() => {
-    simulator.faults.clear()
-    simulator.requests.clear()
-  })
-  afterAll(() => simulator.close())
-
-  async function read(objectIds: readonly string[], scope?: string, user = person) {
-    const { access_token: accessToken } = await simulator.signIn(
-      user.id,
-      scope === undefined ? {} : { scope },
-    )
-    const client = createGraphClient({ baseUrl: simulator.graphUrl, accessToken })
-    return (await readDeletedGroups(client, objectIds)).objectIds
-  }
-
-  function groups(count: number): string[] {
-    return Array.from(
-      { length: count },
-      (_, index) => simulator.tenant.addGroup({ displayName: `Group ${index}`, kind: 'security' }).id,
-    )
-  }
-
-  test('a group that Graph does not find is deleted, one that it finds is not, however its answers are ordered', async () => {
-    const [gone = '', kept = '', restored = ''] = groups(3)
-    for (const id of [gone, restored]) simulator.tenant.deleteGroup(id)
-    simulator.tenant.restoreGroup(restored)
-    expect(await read([kept, gone, restored])).toEqual([gone])
-  })
-
-  const notFound = { error: { code: 'Request_ResourceNotFound', message: '' } }
-  test.for([
-    ['403', { status: 403 }],
-    ['429', { status: 429 }],
-    ['500', { status: 500 }],
-    ['410', { status: 410, body: notFound }],
-    ['404 of another code', { status: 404, body: { error: { code: 'ResourceNotFound', message: '' } } }],
-    ['404 without a code', { status: 404, body: { error: {} } }],
-    ['404 that is a page', { status: 404, body: '<html>not found</html>' }],
-    ['200 with the body of a 404', { status: 200, body: notFound }],
-  ] as const)('a %s proves nothing of its group, and the others are still known', async ([, fault]) => {
-    const [gone = '', other = ''] = groups(2)
-    for (const id of [gone, other]) simulator.tenant.deleteGroup(id)
-    simulator.faults.next({ ...fault, on: { path: `/v1.0/groups/${other}` } })
-    expect(await read([gone, other])).toEqual([gone])
-  })
-
-  test('an answer that is missing, or given twice, proves nothing', async () => {
-    const [gone = '', other = ''] = groups(2)
-    for (const id of [gone, other]) simulator.tenant.deleteGroup(id)
-    const change = (responses: { id: string }[]) => responses.filter(({ id }) => id !== 'group-1')
-    const rewrite = (how: typeof change) => (body: unknown) => ({
-      responses: how((body as { responses: { id: string }[] }).responses),
-    })
-    simulator.faults.next({ on: { path: /\$batch$/ }, rewrite: rewrite(change) })
-    expect(await read([gone, other])).toEqual([gone])
-    simulator.faults.next({
-      on: { path: /\$batch$/ },
-      rewrite: rewrite((responses) => [...responses, { id: 'group-1', status: 200 } as { id: string }]),
-    })
-    expect(await read([gone, other])).toEqual([gone])
-    simulator.faults.next({ on: { path: /\$batch$/ }, rewrite: () => ({ value: [] }) })
-    expect(await read([gone, other])).toEqual([])
-  })
-
-  test('a guest, and a token that may not read groups, prove nothing', async () => {
-    const [gone = ''] = groups(1)
-    simulator.tenant.deleteGroup(gone)
-    const guest = simulator.tenant.addUser({ displayName: 'Eve', guest: true })
-    expect(guest.userType).toBe('Guest')
-    expect(await read([gone], undefined, guest)).toEqual([])
-    expect(await read([gone], 'openid profile User.Read')).toEqual([])
-  })
-
-  test('no more are asked for than one batch holds', async () => {
-    const gone = groups(21)
-    for (const id of gone) simulator.tenant.deleteGroup(id)
-    expect(await read(gone)).toEqual(gone.slice(0, 19))
-    expect(simulator.requests.all({ path: /\$batch$/ })).toHaveLength(1)
-  })
-})
-
 describe('a sign-in', () => {
-  const { open, storedGroups, remoteGroups, login: loginUntilApplied } = givenWorld()
+  const { open, storedGroups, remoteGroups, signedIn, login: loginUntilApplied } = givenWorld()
   let world: World
+  let workers: Workers
   let [ada, ben]: string[] = []
   let shared: string
 
   beforeEach(async () => {
-    world = await open({ backend: 'postgres' })
+    world = await open({
+      backend: 'postgres',
+      seed: {
+        apps: [{ ...defaultApp, multiTenant: true }],
+        otherTenants: [{ name: 'fabrikam', users: 0, groups: 0 }],
+      },
+    })
     const { tenant } = world.simulator
     ada = tenant.addUser({ displayName: 'Ada' }).id
     ben = tenant.addUser({ displayName: 'Ben' }).id
     const all = tenant.addGroup({ displayName: 'All', kind: 'security' }).id
     shared = tenant.addGroup({ displayName: 'Staff', kind: 'security' }).id
     for (const person of [ada, ben]) for (const group of [all, shared]) tenant.addMember(group, person)
-    await world.startWorkers()
+    workers = await world.startWorkers()
     for (const person of [ada, ben]) expect(await login(person)).toMatchObject({ outcome: 'applied' })
   })
 
@@ -202,18 +122,94 @@ describe('a sign-in', () => {
     expect((await world.budget.state())?.pausedMs).toBeGreaterThan(50_000)
   })
 
+  const noticedBy = () => ({
+    db: world.db,
+    tenantId: world.simulator.tenant.id,
+    run: { id: randomUUID() },
+    guard: undefined,
+  })
+  const asAda = () => ({
+    openGraph: async () => {
+      const { access_token } = await world.simulator.signIn(ada ?? '')
+      return world.source.openGraph(access_token, 'high')
+    },
+    asker: { objectId: ada ?? '' },
+    budget: world.budget,
+    priority: 'high' as const,
+  })
+  async function rowOf(objectId: string): Promise<string> {
+    const [row] = await world.db.$client<
+      { id: string }[]
+    >`select id from groups where object_id = ${objectId}`
+    return row?.id ?? ''
+  }
+
   test('whose database fails on the deletion is no failure either', async () => {
-    const closed = { db: world.db, tenantId: world.simulator.tenant.id }
-    const end = await noticeDeletions(
-      closed,
-      ['no id'],
-      { id: randomUUID() },
-      {
-        openGraph: () => Promise.reject(new Error()),
-        settle: async () => undefined,
-        pause: async () => undefined,
-      },
-    )
+    const end = await noticeDeletions(noticedBy(), ['no id'], asAda())
     expect(end).toMatchObject({ asked: 0, failed: 'database_failed' })
   })
+
+  test('takes nobody out of a group that the token of a person of another tenant does not find', async () => {
+    const { simulator, context } = world
+    const fabrikam = simulator.otherTenants[0]
+    const eve = fabrikam?.tenant.addUser({ displayName: 'Eve' }).id ?? ''
+    simulator.tenant.removeMember(shared, ada ?? '')
+    await workers.stop()
+    let isRead = false
+    const parts = partsWith(world, {
+      openGraph: (...args) => {
+        const graph = world.source.openGraph(...args)
+        return {
+          ...graph,
+          request: async (request) => {
+            const answer = await graph.request(request)
+            if (!isRead) await context.loginSucceeded(await signedIn(ada ?? '', eve, fabrikam))
+            isRead = true
+            return answer
+          },
+        }
+      },
+    })
+    const [user] = await world.db.$client<
+      { id: string }[]
+    >`select id from users where object_id = ${ada ?? ''}`
+    const job = { userId: user?.id ?? '', tenantId: simulator.tenant.id, source: 'entra-id' }
+    const end = await syncUser(parts, { ...job, cause: 'login' })
+    expect(end).toMatchObject({ outcome: 'applied', deletions: { asked: 1, groups: 0, memberships: 0 } })
+    expect(await storedGroups(ben ?? '')).toContain(shared)
+  })
+
+  test('asks nothing of a tenant that is paused, and makes its pause no longer', async () => {
+    world.simulator.tenant.deleteGroup(shared)
+    await world.budget.pause('high', new Throttled(60_000, 'asked before'))
+    world.simulator.requests.clear()
+    const slot = await world.budget.takeTurn({ priority: 'high' }).catch((error: Throttled) => error.slot)
+    expect(await noticeDeletions(noticedBy(), [await rowOf(shared)], asAda())).toMatchObject({
+      asked: 1,
+      groups: 0,
+      failed: 'throttled',
+    })
+    expect(world.simulator.requests.all({})).toHaveLength(0)
+    const after = await world.budget.takeTurn({ priority: 'high' }).catch((error: Throttled) => error.slot)
+    expect(after).toMatchObject({ generation: typeof slot === 'object' ? slot.generation : NaN })
+    expect(await storedGroups(ben ?? '')).toContain(shared)
+  })
+
+  test.for([
+    [2, 0.5, 2],
+    [3, 0.5, 0],
+    [2, 0.6, 0],
+  ] as const)(
+    'takes nobody out of deleted groups where from %i removals and a share of %d on it would be %i too many',
+    async ([minRemovals, maxShare, held]) => {
+      world.simulator.tenant.deleteGroup(shared)
+      const noticed = { ...noticedBy(), guard: { minRemovals, maxShare } }
+      const end = await noticeDeletions(noticed, [await rowOf(shared)], asAda())
+      expect(end).toEqual(
+        held > 0 ? { asked: 1, groups: 0, memberships: 0, held } : { asked: 1, groups: 1, memberships: 2 },
+      )
+      for (const person of [ada ?? '', ben ?? ''])
+        expect((await storedGroups(person)).includes(shared)).toBe(held > 0)
+    },
+  )
 })

@@ -8,8 +8,14 @@ import { batchAnswer, type BatchAnswer } from './wire.ts'
 /** How many groups one question holds: a batch, of which one request asks who is asking. */
 export const maxGroupsAsked = maxRequests - 1
 
+/**
+ * Who asks. A person's token may have been stored for another person by mistake, and in another tenant no group of this
+ * one is found; a token of the app itself is asked for by its tenant.
+ */
+export type Asker = 'app' | { objectId: string }
+
 /** Guests may be kept from seeing that a group exists, so what they don't find proves nothing. */
-const memberOfTenant = z.object({ userType: z.literal('Member') })
+const memberOfTenant = z.object({ id: z.string(), userType: z.literal('Member') })
 
 export type DeletedGroups = {
   objectIds: string[]
@@ -19,12 +25,13 @@ export type DeletedGroups = {
 
 /**
  * Which of these groups Graph says do not exist. Whatever else it says of one, nothing included, proves nothing; neither
- * does what a guest of the tenant is told. At most {@link maxGroupsAsked} are asked for, in one request.
+ * does what a guest of the tenant is told, or anybody but the person who asks. At most {@link maxGroupsAsked} are asked for, in one request.
  * @throws {SyncError} see {@link GraphClient.request}.
  */
 export async function readDeletedGroups(
   client: GraphClient,
   objectIds: readonly string[],
+  asker: Asker,
 ): Promise<DeletedGroups> {
   const asked = objectIds.slice(0, maxGroupsAsked)
   const questions = asked.map((objectId, index) => ({
@@ -32,14 +39,15 @@ export async function readDeletedGroups(
     method: 'GET',
     url: `/groups/${encodeURIComponent(objectId)}?$select=id`,
   }))
+  const whoAsks = asker === 'app' ? [] : [{ id: 'me', method: 'GET', url: '/me?$select=id,userType' }]
   const { json } = await client.request({
     path: '/$batch',
-    body: { requests: [{ id: 'me', method: 'GET', url: '/me?$select=userType' }, ...questions] },
+    body: { requests: [...whoAsks, ...questions] },
   })
   const batch = batchAnswer.safeParse(json)
   if (!batch.success) return { objectIds: [], throttled: undefined }
   const { data } = batch
-  const isProof = memberOfTenant.safeParse(answerTo(data, 'me')?.json).success
+  const isProof = asker === 'app' || isMember(answerTo(data, 'me')?.json, asker.objectId)
   const isGone = (index: number) => {
     const answer = answerTo(data, `group-${index}`)
     return answer !== undefined && isNotFound(answer)
@@ -48,6 +56,11 @@ export async function readDeletedGroups(
     objectIds: asked.filter((_, index) => isProof && isGone(index)),
     throttled: data.responses.map(pauseAsked).find((pause) => pause !== undefined),
   }
+}
+
+function isMember(told: unknown, objectId: string): boolean {
+  const { data } = memberOfTenant.safeParse(told)
+  return data?.id.toLowerCase() === objectId.toLowerCase()
 }
 
 function pauseAsked({ status, headers, body }: BatchAnswer['responses'][number]): Throttled | undefined {

@@ -12,7 +12,7 @@ import {
   type Slot,
 } from '../../db/tenant-budgets.ts'
 import { Throttled } from '../errors.ts'
-import type { GraphPriority } from './client.ts'
+import type { GraphClient, GraphPriority } from './client.ts'
 import type { GraphUsage } from './usage.ts'
 
 /** What a read costs as far as one knows beforehand: `/me` and the first page of groups, a unit each. */
@@ -94,6 +94,51 @@ export function createTenantBudget(parts: {
     },
     state: async () => await findBudget(db, key, budget),
   }
+}
+
+/** The tenant is paused by what Graph has told somebody before: known from the books, so that it makes no pause of its own. */
+export class PauseGoesOn extends Throttled {
+  constructor(leftMs: number) {
+    super(leftMs, 'Graph has asked for a pause, which goes on')
+    this.name = 'PauseGoesOn'
+  }
+}
+
+/**
+ * For requests that wait for no turn. Books that can't be read hold nobody up.
+ * @throws {PauseGoesOn}
+ */
+export async function heedPause(budget: Pick<TenantBudget, 'state'>): Promise<void> {
+  const { pausedMs = 0 } = (await budget.state().catch(() => undefined)) ?? {}
+  if (pausedMs > 0) throw new PauseGoesOn(pausedMs)
+}
+
+/**
+ * The client for a read of many requests: only the first has had its turn, and a pause that somebody else's answer makes
+ * meanwhile holds for the rest.
+ */
+export function heedingPauses(client: GraphClient, budget: Pick<TenantBudget, 'state'>): GraphClient {
+  let isFirst = true
+  return {
+    ...client,
+    request: async (request) => {
+      if (!isFirst) await heedPause(budget)
+      isFirst = false
+      return await client.request(request)
+    },
+  }
+}
+
+/** What a request ended in, for whoever asked; where Graph asked for a pause, after everybody was told of it. */
+export async function pausedBy(
+  thrown: unknown,
+  budget: Pick<TenantBudget, 'pause'>,
+  priority: GraphPriority,
+): Promise<unknown> {
+  // Entra's token endpoint speaks for itself alone.
+  const isAsked = thrown instanceof Throttled && thrown.by === 'graph' && !(thrown instanceof PauseGoesOn)
+  if (!isAsked || thrown.slot) return thrown
+  return await budget.pause(priority, thrown).catch(() => thrown)
 }
 
 /**

@@ -81,9 +81,12 @@ export type ResyncSoFar = {
  * groups taken from everybody. The share is of what there was before the resync removed anything.
  */
 export function guardResync(plan: Plan, soFar: ResyncSoFar, limits: GuardLimits): Guarded {
-  const removals = plan.remove.length
+  return isTooMuch(plan.remove.length, soFar, limits) ? hold(plan, 'resync') : pass(plan)
+}
+
+/** Pure. Whether so many removals more would reach both limits. */
+export function isTooMuch(removals: number, soFar: ResyncSoFar, limits: GuardLimits): boolean {
   const removed = soFar.removed + removals
   const all = soFar.removed + soFar.memberships
-  const tooMuch = removed >= limits.minRemovals && removed >= all * limits.maxShare
-  return removals > 0 && tooMuch ? hold(plan, 'resync') : pass(plan)
+  return removals > 0 && removed >= limits.minRemovals && removed >= all * limits.maxShare
 }

@@ -10,8 +10,8 @@ export function givenDeltaWorld() {
   const people = givenAppWorld()
 
   /** A tenant whose people are synced, and that was asked once what changes. */
-  async function given(count: number) {
-    const world = await people.open('postgres', { RESYNC_SPREAD_MINUTES: '0' })
+  async function given(count: number, environment: Record<string, string> = {}) {
+    const world = await people.open('postgres', { RESYNC_SPREAD_MINUTES: '0', ...environment })
     const workers = await world.startWorkers(fastResync)
     const ids = Array.from({ length: count }, () => people.personIn(1))
     for (const id of ids) await people.login(id)

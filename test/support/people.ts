@@ -1,6 +1,7 @@
 import { afterEach } from 'vitest'
 import { findRunSince } from '../../db/sync-runs.ts'
 import type { LoginResult } from '../../src/login/signed-in-user.ts'
+import type { Simulator } from '../../src/simulator/index.ts'
 import { openWorld, type World, type WorldOptions } from './world.ts'
 
 /** A world a test opens for itself, closed after it, and what tests do with the people in it. */
@@ -25,8 +26,12 @@ export function givenWorld() {
   const remoteGroups = (objectId: string) => world.simulator.tenant.groupsOf(objectId).map(({ id }) => id)
 
   /** As a sign-in flow hands a person over, with tokens the simulator issued. */
-  async function signedIn(objectId: string, tokensOf = objectId) {
-    const tokens = await world.simulator.signIn(tokensOf)
+  async function signedIn(
+    objectId: string,
+    tokensOf = objectId,
+    from: Pick<Simulator, 'signIn'> = world.simulator,
+  ) {
+    const tokens = await from.signIn(tokensOf)
     return {
       tenantId: world.simulator.tenant.id,
       objectId,
