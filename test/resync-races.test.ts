@@ -108,7 +108,7 @@ test('who may not sign in any more is signed out before there is a run, after wh
   await db.$client.unsafe(`create function refuse() returns trigger language plpgsql as
     'begin raise exception ''the worker dies here''; end';
     create trigger refuse before insert on sync_runs for each row execute function refuse()`)
-  await expect(sync()).rejects.toThrow('the worker dies here')
+  await expect(sync()).rejects.toMatchObject({ code: 'database_failed' })
   expect(await db.$client`select from users where enabled`).toHaveLength(0)
 })
 
@@ -162,6 +162,14 @@ test('people of a tenant that the source does not take any more are not read', a
   const runs = await world.db.$client`
     select error_code as code, requests from sync_runs where resync_id = ${resync.id}`
   expect(runs).toEqual([{ code: 'wrong_tenant', requests: 0 }])
+})
+
+test('a run of a batch that the database does not take is an error of the database', async () => {
+  const world = await open('postgres')
+  const { sync } = await taken(world, [personIn(1)])
+  await world.db.$client`alter table sync_runs add constraint nothing_denied check (outcome <> 'denied')`
+  world.simulator.faults.next({ on: { path: /transitiveMemberOf/ }, status: 403 })
+  await expect(sync()).rejects.toMatchObject({ code: 'database_failed' })
 })
 
 test('who waits beside somebody of another batch has a job', async () => {
