@@ -13,6 +13,7 @@ export type ErrorCode =
   | 'throttled'
   | 'throttled_too_long'
   | 'graph_unavailable'
+  | 'answer_too_large'
   | 'unexpected_response'
   | 'wrong_user'
   | 'wrong_tenant'

@@ -1,9 +1,9 @@
-import { GraphUnavailable } from '../errors.ts'
+import { GraphUnavailable, SyncError } from '../errors.ts'
 
 /**
  * Reads a body within bounds and parses it. Undefined for an empty body and for one that isn't JSON under a status that
  * refuses anyway (an HTML 503), since there the status decides.
- * @throws {GraphUnavailable} cut off, too large, out of time, or a 2xx that isn't JSON.
+ * @throws {SyncError} `answer_too_large` · {GraphUnavailable} cut off, out of time, or a 2xx that isn't JSON.
  */
 export async function readJson(
   response: Response,
@@ -31,11 +31,12 @@ async function readText(
   try {
     for await (const chunk of response.body ?? []) {
       bytes += chunk.byteLength
-      if (bytes > maxBytes) throw new GraphUnavailable(`Graph's answer is larger than ${maxBytes} bytes`)
+      if (bytes > maxBytes)
+        throw new SyncError('answer_too_large', `Graph's answer is larger than ${maxBytes} bytes`)
       text += decoder.decode(chunk, { stream: true })
     }
   } catch (cause) {
-    if (cause instanceof GraphUnavailable) throw cause
+    if (cause instanceof SyncError) throw cause
     const why = signal.aborted ? 'took too long' : 'was cut off'
     throw new GraphUnavailable(`Graph's answer ${why}`, { cause })
   }

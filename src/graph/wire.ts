@@ -107,6 +107,9 @@ export const peoplePage = z
 
 export type PeoplePage = z.output<typeof peoplePage>
 
+/** A batch as far as one needs to know how much it asks. */
+export const batchQuestion = z.object({ requests: z.array(z.unknown()) })
+
 /** What can't be a header is left out, and nothing else for its sake. */
 function headersOf(given: Record<string, unknown>): Headers {
   const headers = new Headers()
