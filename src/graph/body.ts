@@ -1,4 +1,5 @@
 import { GraphUnavailable, SyncError } from '../errors.ts'
+import { failureKind } from '../failure-kind.ts'
 
 /**
  * Reads a body within bounds and parses it. Undefined for an empty body and for one that isn't JSON under a status that
@@ -16,7 +17,7 @@ export async function readJson(
   } catch (cause) {
     if (!response.ok) return undefined
     throw new GraphUnavailable(`Graph answered ${response.status} with a body that is not JSON`, {
-      cause: bodyKind(cause),
+      cause: failureKind(cause),
     })
   }
 }
@@ -38,12 +39,7 @@ async function readText(
   } catch (cause) {
     if (cause instanceof SyncError) throw cause
     const why = signal.aborted ? 'took too long' : 'was cut off'
-    throw new GraphUnavailable(`Graph's answer ${why}`, { cause })
+    throw new GraphUnavailable(`Graph's answer ${why}`, { cause: failureKind(cause) })
   }
   return text + decoder.decode()
-}
-
-/** A parse error's message quotes the body, which may hold personal data: only its name is kept. */
-function bodyKind(error: unknown): Error {
-  return new Error(error instanceof Error ? error.name : 'not JSON')
 }

@@ -6,6 +6,7 @@ import {
   type Middleware,
 } from '@microsoft/microsoft-graph-client'
 import { GraphUnavailable, SyncError } from '../errors.ts'
+import { failureKind } from '../failure-kind.ts'
 import { isNotFound, refuse, type Answer } from './answer.ts'
 import { readJson } from './body.ts'
 import { addUsage, usageOf, usageOfUnread, type GraphUsage } from './usage.ts'
@@ -88,7 +89,7 @@ export function createGraphClient(options: GraphClientOptions): GraphClient {
       const failure = failures.get(response)
       if (failure instanceof SyncError) throw failure
       if (response.type === 'error')
-        throw new GraphUnavailable('Graph could not be reached', { cause: failures.get(response) })
+        throw new GraphUnavailable('Graph could not be reached', { cause: failureKind(failure) })
       const json = await readJson(response, { maxBytes, signal }).catch((error: unknown) => {
         usage = addUsage(usage, usageOfUnread(response.headers, body))
         throw error
