@@ -21,6 +21,11 @@ export function databaseFailure(thrown: unknown): SyncError {
   return new SyncError('database_failed', `the database refused or was not reached (${code})`, { cause })
 }
 
+/** For `catch`. @throws {SyncError} see {@link databaseFailure}. */
+export function throwDatabaseFailure(thrown: unknown): never {
+  throw databaseFailure(thrown)
+}
+
 function textOf(thrown: unknown, name: string): string | undefined {
   if (typeof thrown !== 'object' || thrown === null) return undefined
   const value: unknown = Reflect.get(thrown, name)

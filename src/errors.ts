@@ -1,3 +1,5 @@
+import { storableRequestId } from './storable-text.ts'
+
 /**
  * Every way a run can go wrong. Codes are stable: they stand in `sync_runs.error_code`, in logs and in the
  * documentation, and decisions are made on them, never on a message.
@@ -11,6 +13,7 @@ export type ErrorCode =
   | 'throttled'
   | 'throttled_too_long'
   | 'graph_unavailable'
+  | 'answer_too_large'
   | 'unexpected_response'
   | 'wrong_user'
   | 'wrong_tenant'
@@ -40,7 +43,7 @@ export class SyncError extends Error {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })
     this.name = 'SyncError'
     this.code = code
-    this.requestId = details.requestId
+    this.requestId = storableRequestId(details.requestId)
   }
 }
 

@@ -176,6 +176,7 @@ function refused(check: string, description: string): OAuthRefusal {
 const passing = new Set<SyncError['code']>([
   'database_failed',
   'graph_unavailable',
+  'answer_too_large',
   'access_denied',
   'token_rejected',
 ])

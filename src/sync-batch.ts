@@ -3,7 +3,7 @@ import type { Database } from '../db/client.ts'
 import { setEntraStanding } from '../db/entra-standing.ts'
 import { recordRun, type RunCost } from '../db/sync-runs.ts'
 import { findBatchSubjects, type SyncSubject } from '../db/sync-subjects.ts'
-import { databaseFailure } from './database-failure.ts'
+import { databaseFailure, throwDatabaseFailure } from './database-failure.ts'
 import { noticeDeletions } from './deletions.ts'
 import { AccessDenied, GraphUnavailable, SyncError, Throttled, TokenRejected } from './errors.ts'
 import { readMembershipsOf, unitsOfBatch, type UserRead } from './graph/batch-memberships.ts'
@@ -41,9 +41,7 @@ export async function syncBatch(
   job: SyncBatchJob,
   attempt: SyncAttempt = {},
 ): Promise<BatchEnd> {
-  const subjects = await findBatchSubjects(db, job.userIds, job.resyncId).catch((error: unknown) => {
-    throw databaseFailure(error)
-  })
+  const subjects = await findBatchSubjects(db, job.userIds, job.resyncId).catch(throwDatabaseFailure)
   // Who was read meanwhile, also by this job in a worker that died, and whose resync is cancelled.
   const skipped = job.userIds.length - subjects.length
   if (subjects.length === 0) return { skipped }
@@ -200,7 +198,7 @@ async function settleOne(
     if (error instanceof Throttled) return { outcome: 'later', ...nothing }
     const outcome = error instanceof AccessDenied ? 'denied' : 'failed'
     const ended = { ...run, userId: subject.userId, outcome, errorCode: error.code } as const
-    await recordRun(db, { ...ended, graphRequestId: error.requestId })
+    await recordRun(db, { ...ended, graphRequestId: error.requestId }).catch(throwDatabaseFailure)
     return { outcome, ...nothing }
   }
 }

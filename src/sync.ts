@@ -4,7 +4,7 @@ import { recordRun, type RunCause, type RunCost } from '../db/sync-runs.ts'
 import { findSyncSubject, type SyncSubject } from '../db/sync-subjects.ts'
 import { databaseNow } from '../db/wave.ts'
 import { applyAbsentRule, type AbsentSource } from './absent.ts'
-import { databaseFailure } from './database-failure.ts'
+import { databaseFailure, throwDatabaseFailure } from './database-failure.ts'
 import { noticeDeletions, type Deletions } from './deletions.ts'
 import { AccessDenied, SyncError, Throttled, TokenRejected } from './errors.ts'
 import type { GraphClient, GraphPriority } from './graph/client.ts'
@@ -75,9 +75,7 @@ export async function syncUser(
   job: SyncUserJob,
   attempt: SyncAttempt = {},
 ): Promise<SyncEnd> {
-  const subject = await findSyncSubject(parts.db, job.userId, job.resyncId).catch((error: unknown) => {
-    throw databaseFailure(error)
-  })
+  const subject = await findSyncSubject(parts.db, job.userId, job.resyncId).catch(throwDatabaseFailure)
   if (!subject) throw new SyncError('user_unknown', 'the user of this job is not in the database')
   const run: SyncRun = {
     id: randomUUID(),
@@ -127,8 +125,7 @@ export async function syncUser(
     return { run, outcome, counts, deletions }
   } catch (thrown) {
     const error = databaseFailure(thrown)
-    const ended = await applyAbsentRule(parts, job, { run, subject }, error)
-    return ended ?? (await endWithout(parts.db, job, { ...run, cost: spent }, error, attempt))
+    return await endInError(parts, job, { run, subject, spent, error }, attempt).catch(throwDatabaseFailure)
   }
 }
 
@@ -243,6 +240,18 @@ function reachOf(
     hidden: scopes.some((scope) => /(^|\/)Member\.Read\.Hidden$/i.test(scope)),
     groupsRead: scopes.length === 0 ? isTold : readsGroups(scopes),
   }
+}
+
+type InError = { run: SyncRun; subject: SyncSubject; spent: RunCost; error: SyncError }
+
+async function endInError(
+  parts: SyncParts,
+  job: SyncUserJob,
+  { run, subject, spent, error }: InError,
+  attempt: SyncAttempt,
+): Promise<SyncEnd> {
+  const ended = await applyAbsentRule(parts, job, { run, subject }, error)
+  return ended ?? (await endWithout(parts.db, job, { ...run, cost: spent }, error, attempt))
 }
 
 async function endWithout(

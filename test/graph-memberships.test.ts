@@ -1,5 +1,3 @@
-import { createServer, type Server } from 'node:http'
-import { once } from 'node:events'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { createGraphClient } from '../src/graph/client.ts'
 import { readMemberships } from '../src/graph/memberships.ts'
@@ -204,7 +202,7 @@ test.for([200, 424] as const)(
 test('an answer that never ends is given up in time, and one that is too long at the limit', async () => {
   simulator.faults.next({ on: { page: 2 }, hang: true })
   await expect(read({ timeoutMs: 200 })).rejects.toMatchObject({ code: 'graph_unavailable' })
-  await expect(read({ maxBytes: 10_000 })).rejects.toMatchObject({ code: 'graph_unavailable' })
+  await expect(read({ maxBytes: 10_000 })).rejects.toMatchObject({ code: 'answer_too_large' })
 })
 
 test('groups that a page repeats count once', async () => {
@@ -259,32 +257,6 @@ test('a next link that repeats is an error and not an endless walk', async () =>
 test('a token of another person gives no snapshot, whatever it can read', async () => {
   const other = simulator.tenant.addUser({ displayName: 'Eve' })
   await expect(read({ objectId: other.id })).rejects.toMatchObject({ code: 'wrong_user' })
-})
-
-test('a next link to another host is refused and the token is not sent there', async () => {
-  const received: string[] = []
-  const foreign: Server = createServer((request, response) => {
-    received.push(String(request.headers.authorization))
-    response.end('{"value":[]}')
-  }).listen(0, '127.0.0.1')
-  await once(foreign, 'listening')
-  const address = foreign.address()
-  const port = typeof address === 'object' ? address?.port : 0
-  simulator.faults.next({
-    on: { page: 1 },
-    rewrite: (body) => ({
-      ...(body as object),
-      '@odata.nextLink': `http://127.0.0.1:${port}/v1.0/me/memberOf?$skiptoken=1`,
-    }),
-  })
-  await expect(read()).rejects.toMatchObject({ code: 'unexpected_response' })
-  expect(received).toEqual([])
-  foreign.close()
-})
-
-test('a redirect is not followed', async () => {
-  simulator.faults.next({ on: { page: 2 }, status: 302, headers: { location: 'http://127.0.0.1:9/v1.0/me' } })
-  await expect(read()).rejects.toMatchObject({ code: 'graph_unavailable' })
 })
 
 test('requests say that a person waits for them', async () => {

@@ -50,6 +50,7 @@ const expected: Record<ErrorCode, 'tried again' | 'failed for good' | 'put off'>
   throttled: 'put off',
   throttled_too_long: 'failed for good',
   graph_unavailable: 'tried again',
+  answer_too_large: 'failed for good',
   unexpected_response: 'failed for good',
   wrong_user: 'failed for good',
   wrong_tenant: 'failed for good',

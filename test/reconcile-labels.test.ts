@@ -112,6 +112,19 @@ test.each([
   expect(await sync(db, user, [{ ...group, mail: null }])).toMatchObject({ outcome: 'unchanged' })
 })
 
+test.each(['displayName', 'description', 'mail'] as const)(
+  'a %s far longer than any of Entra is stored whole, and a change at its end is one',
+  async (label) => {
+    const group = remoteGroup({ [label]: `${'长'.repeat(5000)}a` })
+    expect(await sync(db, user, [group])).toMatchObject({ outcome: 'applied' })
+    expect(await groupRow(db, user.tenantId, group.objectId)).toMatchObject({ [label]: group[label] })
+    expect(await sync(db, user, [group])).toMatchObject({ outcome: 'unchanged' })
+    const changed = { ...group, [label]: `${'长'.repeat(5000)}b` }
+    await sync(db, user, [changed, remoteGroup()])
+    expect(await groupRow(db, user.tenantId, group.objectId)).toMatchObject({ [label]: changed[label] })
+  },
+)
+
 test('NUL and half a surrogate pair, which Postgres cannot hold, are left out of a name', async () => {
   const group = remoteGroup({ displayName: '\u0000a\u0000\ud800b' })
   await sync(db, user, [group])

@@ -75,6 +75,12 @@ describe.each(availableBackends())('with the queue in %s', (backend) => {
       await login(person)
       expect(handle.remaining()).toBe(0)
     }
+    // The attempt after it applies; what is told of the first one is what is looked at here.
+    for (const cut of ['before-headers', 'mid-body'] as const) {
+      const handle = simulator.faults.next({ on: { path: /\$batch/ }, cut })
+      await login(person)
+      expect(handle.remaining()).toBe(0)
+    }
     simulator.revokeUserTokens(person)
     simulator.expireAccessTokens()
     const spent = { ...event, tokens: { ...event.tokens, expiresAt: 1 } }

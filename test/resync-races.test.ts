@@ -1,6 +1,7 @@
 import { expect, test, vi } from 'vitest'
 import { stepResync } from '../db/resync-steps.ts'
 import { findResync, listResyncs } from '../db/resyncs.ts'
+import { createGraphClient } from '../src/graph/client.ts'
 import { createLog } from '../src/log.ts'
 import type { SyncBatchJob, SyncUserJob } from '../src/queue/catalogue.ts'
 import { createBatchEnqueue } from '../src/queue/enqueue.ts'
@@ -108,7 +109,7 @@ test('who may not sign in any more is signed out before there is a run, after wh
   await db.$client.unsafe(`create function refuse() returns trigger language plpgsql as
     'begin raise exception ''the worker dies here''; end';
     create trigger refuse before insert on sync_runs for each row execute function refuse()`)
-  await expect(sync()).rejects.toThrow('the worker dies here')
+  await expect(sync()).rejects.toMatchObject({ code: 'database_failed' })
   expect(await db.$client`select from users where enabled`).toHaveLength(0)
 })
 
@@ -162,6 +163,40 @@ test('people of a tenant that the source does not take any more are not read', a
   const runs = await world.db.$client`
     select error_code as code, requests from sync_runs where resync_id = ${resync.id}`
   expect(runs).toEqual([{ code: 'wrong_tenant', requests: 0 }])
+})
+
+test('a run of a batch that the database does not take is an error of the database', async () => {
+  const world = await open('postgres')
+  const { sync } = await taken(world, [personIn(1)])
+  await world.db.$client`alter table sync_runs add constraint nothing_denied check (outcome <> 'denied')`
+  world.simulator.faults.next({ on: { path: /transitiveMemberOf/ }, status: 403 })
+  await expect(sync()).rejects.toMatchObject({ code: 'database_failed' })
+})
+
+test('who has groups too large for an answer fails with a run, which is counted with those of all who are read', async () => {
+  const world = await open('postgres')
+  const large = personIn(1)
+  const { job, resync } = await taken(world, [personIn(1), large, personIn(1)])
+  const { tenant, graphUrl } = world.simulator
+  const group = tenant.addGroup({ displayName: 'Large', kind: 'security', description: 'd'.repeat(20_000) })
+  tenant.addMember(group.id, large)
+  world.simulator.requests.clear()
+  const openGraph = (accessToken: string) =>
+    createGraphClient({ baseUrl: graphUrl, accessToken, maxBytes: 15_000 })
+  const sources = new Map([[job.source, { ...world.source, openGraph }]])
+  expect(await syncBatch({ db: world.db, sources }, job)).toEqual({ unchanged: 2, failed: 1 })
+  const { $client: sql } = world.db
+  const failed =
+    await sql`select u.object_id as who, r.error_code as code from sync_runs r join users u on u.id = r.user_id
+    where r.resync_id = ${resync.id} and r.outcome = 'failed'`
+  expect(failed).toEqual([{ who: large, code: 'answer_too_large' }])
+  const [cost] =
+    await sql`select sum(requests)::int as requests, sum(resource_units)::int as units from sync_runs
+    where resync_id = ${resync.id}`
+  const asked = world.simulator.requests.all({ path: /\$batch$/ }).length
+  expect(asked).toBeGreaterThan(2)
+  expect(cost?.['requests']).toBe(asked)
+  expect(cost?.['units']).toBeGreaterThanOrEqual(4 + asked)
 })
 
 test('who waits beside somebody of another batch has a job', async () => {

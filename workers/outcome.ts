@@ -22,6 +22,7 @@ export const decisions: Record<ErrorCode, Decision> = {
   throttled: 'delay',
   throttled_too_long: 'fail',
   graph_unavailable: 'retry',
+  answer_too_large: 'fail',
   unexpected_response: 'fail',
   wrong_user: 'fail',
   wrong_tenant: 'fail',

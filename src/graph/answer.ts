@@ -19,11 +19,12 @@ export function refuse(answer: Answer): SyncError {
   const body = graphError.safeParse(answer.json)
   const code = body.success ? body.data.error.code : ''
   const inner = body.success ? (body.data.error.innerError ?? body.data.error.innererror) : undefined
-  const details = { requestId: headers.get('request-id') ?? inner?.['request-id'] }
-  const said = `Graph answered ${status}${/^[\w.-]{1,80}$/.test(code) ? ` ${code}` : ''}`
+  const details = { requestId: headers.get('request-id') || inner?.['request-id'] }
+  const name = /^[\w.-]{1,80}$/.test(code) ? code : ''
+  const said = `Graph answered ${status}${name && ` ${name}`}`
   if (status === 401) {
     const claims = challengeClaims(headers)
-    const reason = claims === undefined ? code || 'unauthorized' : 'insufficient_claims'
+    const reason = claims === undefined ? name || 'unauthorized' : 'insufficient_claims'
     return new TokenRejected(reason, said, { ...details, claims })
   }
   if (status === 403)

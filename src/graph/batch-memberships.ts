@@ -51,16 +51,55 @@ export type UserRead =
  * new (Graph docs: aad-advanced-queries), and lists without the advanced parameters don't. Where the two contradict each other
  * nothing is known.
  *
- * Once Graph has asked for a pause no more pages are asked for: who has more is throttled as well.
+ * Where the answer is too large its people are read by halves, down to one, who alone fails with it.
+ *
+ * Once Graph has asked for a pause nothing more is asked for: who has more pages, or is in the other half, is throttled as
+ * well.
  * @throws {SyncError} for what concerns them all: see {@link GraphClient.request}, and `unexpected_response` for no batch.
  */
-export async function readMembershipsOf(
-  client: GraphClient,
-  options: BatchReadOptions,
-): Promise<ReadonlyMap<string, UserRead>> {
+export async function readMembershipsOf(client: GraphClient, options: BatchReadOptions): Promise<Reads> {
   const users = [...new Set(options.users)]
   if (users.length > maxUsersAsked) throw new RangeError(`a batch reads ${maxUsersAsked} people at most`)
   if (users.length === 0) return new Map()
+  return await readOrHalve(client, users, options)
+}
+
+type Reads = ReadonlyMap<string, UserRead>
+
+async function readOrHalve(
+  client: GraphClient,
+  users: readonly string[],
+  options: BatchReadOptions,
+): Promise<Reads> {
+  try {
+    return await readOnce(client, users, options)
+  } catch (thrown) {
+    const error = caught(thrown)
+    if (error.code !== 'answer_too_large') throw error
+    if (users.length === 1) return failedAll(users, error)
+  }
+  const half = Math.ceil(users.length / 2)
+  const some = await readOrHalve(client, users.slice(0, half), options)
+  const rest = users.slice(half)
+  const pause = pauseIn(some)
+  return new Map([...some, ...(pause ? failedAll(rest, pause) : await readOrHalve(client, rest, options))])
+}
+
+function failedAll(users: readonly string[], error: SyncError): Reads {
+  return new Map(users.map((user) => [user, { kind: 'failed', error }]))
+}
+
+function pauseIn(reads: Reads): Throttled | undefined {
+  return [...reads.values()]
+    .map((read) => (read.kind === 'failed' ? read.error : undefined))
+    .find((error) => error instanceof Throttled)
+}
+
+async function readOnce(
+  client: GraphClient,
+  users: readonly string[],
+  options: BatchReadOptions,
+): Promise<Reads> {
   const answer = await client.request({
     path: '/$batch',
     body: { requests: [...users.map(groupsOf(options.read)), ...inLists(users).map(peopleIn)] },

@@ -1,9 +1,10 @@
-import { GraphUnavailable } from '../errors.ts'
+import { GraphUnavailable, SyncError } from '../errors.ts'
+import { failureKind } from '../failure-kind.ts'
 
 /**
  * Reads a body within bounds and parses it. Undefined for an empty body and for one that isn't JSON under a status that
  * refuses anyway (an HTML 503), since there the status decides.
- * @throws {GraphUnavailable} cut off, too large, out of time, or a 2xx that isn't JSON.
+ * @throws {SyncError} `answer_too_large` · {GraphUnavailable} cut off, out of time, or a 2xx that isn't JSON.
  */
 export async function readJson(
   response: Response,
@@ -16,7 +17,7 @@ export async function readJson(
   } catch (cause) {
     if (!response.ok) return undefined
     throw new GraphUnavailable(`Graph answered ${response.status} with a body that is not JSON`, {
-      cause: bodyKind(cause),
+      cause: failureKind(cause),
     })
   }
 }
@@ -31,18 +32,14 @@ async function readText(
   try {
     for await (const chunk of response.body ?? []) {
       bytes += chunk.byteLength
-      if (bytes > maxBytes) throw new GraphUnavailable(`Graph's answer is larger than ${maxBytes} bytes`)
+      if (bytes > maxBytes)
+        throw new SyncError('answer_too_large', `Graph's answer is larger than ${maxBytes} bytes`)
       text += decoder.decode(chunk, { stream: true })
     }
   } catch (cause) {
-    if (cause instanceof GraphUnavailable) throw cause
+    if (cause instanceof SyncError) throw cause
     const why = signal.aborted ? 'took too long' : 'was cut off'
-    throw new GraphUnavailable(`Graph's answer ${why}`, { cause })
+    throw new GraphUnavailable(`Graph's answer ${why}`, { cause: failureKind(cause) })
   }
   return text + decoder.decode()
-}
-
-/** A parse error's message quotes the body, which may hold personal data: only its name is kept. */
-function bodyKind(error: unknown): Error {
-  return new Error(error instanceof Error ? error.name : 'not JSON')
 }

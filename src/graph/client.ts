@@ -6,9 +6,10 @@ import {
   type Middleware,
 } from '@microsoft/microsoft-graph-client'
 import { GraphUnavailable, SyncError } from '../errors.ts'
+import { failureKind } from '../failure-kind.ts'
 import { isNotFound, refuse, type Answer } from './answer.ts'
 import { readJson } from './body.ts'
-import { addUsage, usageOf, type GraphUsage } from './usage.ts'
+import { addUsage, usageOf, usageOfUnread, type GraphUsage } from './usage.ts'
 import { batchAnswer, graphError } from './wire.ts'
 
 /** `high` for what a person waits for, `low` for a resync: Graph throttles low first. */
@@ -47,7 +48,7 @@ export type GraphClient = {
    * @throws {SyncError} by status, see {@link refuse}; nothing is retried here, that is the queue's work.
    */
   request: (request: GraphRequest) => Promise<Answer>
-  /** What all answers so far have cost, refusals included. */
+  /** What all answers so far have cost, refusals and those that couldn't be read included. */
   usage: () => GraphUsage
 }
 
@@ -88,8 +89,11 @@ export function createGraphClient(options: GraphClientOptions): GraphClient {
       const failure = failures.get(response)
       if (failure instanceof SyncError) throw failure
       if (response.type === 'error')
-        throw new GraphUnavailable('Graph could not be reached', { cause: failures.get(response) })
-      const json = await readJson(response, { maxBytes, signal })
+        throw new GraphUnavailable('Graph could not be reached', { cause: failureKind(failure) })
+      const json = await readJson(response, { maxBytes, signal }).catch((error: unknown) => {
+        usage = addUsage(usage, usageOfUnread(response.headers, body))
+        throw error
+      })
       const answer = { status: response.status, headers: response.headers, json }
       usage = addUsage(usage, usageOf(answer))
       if (missing === 'empty' && isNotFound(answer)) return answer

@@ -1,9 +1,10 @@
 import { z } from 'zod'
 import { GraphUnavailable, SyncError } from '../errors.ts'
+import { isStorableText, storableText } from '../storable-text.ts'
 import { LinkExpired, Refused, unexpected, type Answer } from './answer.ts'
 import type { GraphClient } from './client.ts'
 import { advanced, nextPath } from './group-pages.ts'
-import { groupProperties } from './wire.ts'
+import { groupProperties, objectId } from './wire.ts'
 
 export type DeltaResource = 'groups' | 'users'
 
@@ -27,20 +28,16 @@ const select: Record<DeltaResource, string> = {
   users: 'id,displayName,userPrincipalName,mail,otherMails,accountEnabled',
 }
 
-const id = z
-  .string()
-  .min(1)
-  .max(64)
-  .transform((text) => text.toLowerCase())
+const label = z.string().transform(storableText).nullish().catch(null)
 
-const member = z.looseObject({ id, '@odata.type': z.string().optional().catch(undefined) })
+const member = z.looseObject({ id: objectId, '@odata.type': z.string().optional().catch(undefined) })
 
 const entry = z.looseObject({
-  id,
+  id: objectId,
   '@removed': z.looseObject({}).optional(),
-  displayName: z.string().nullish().catch(null),
-  description: z.string().nullish().catch(null),
-  mail: z.string().nullish().catch(null),
+  displayName: label,
+  description: label,
+  mail: label,
   'members@delta': z.array(member).optional(),
 })
 
@@ -48,7 +45,7 @@ const deltaPage = z
   .looseObject({
     value: z.array(entry),
     '@odata.nextLink': z.string().optional(),
-    '@odata.deltaLink': z.string().optional(),
+    '@odata.deltaLink': z.string().refine(isStorableText).optional(),
   })
   .refine((page) => (page['@odata.nextLink'] === undefined) !== (page['@odata.deltaLink'] === undefined))
 
@@ -131,7 +128,7 @@ function entryOf(told: z.output<typeof entry>): DeltaEntry {
 }
 
 const memberPage = z.looseObject({
-  value: z.array(z.looseObject({ id })),
+  value: z.array(z.looseObject({ id: objectId })),
   '@odata.nextLink': z.string().optional(),
 })
 

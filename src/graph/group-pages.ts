@@ -1,5 +1,6 @@
 import { GraphUnavailable, SyncError } from '../errors.ts'
 import type { RemoteMembership, Snapshot } from '../snapshot.ts'
+import { storableRequestId } from '../storable-text.ts'
 import { Refused, unexpected, type Answer } from './answer.ts'
 import type { GraphClient } from './client.ts'
 import { groupPage, groupProperties, type GroupPage } from './wire.ts'
@@ -28,7 +29,7 @@ export type ReadPage = { page: GroupPage; requestId: string | undefined }
 
 /** `requestId` where the answer has none of its own. */
 export function readPage({ json, headers }: Answer, requestId: string | undefined): ReadPage {
-  const id = headers.get('request-id') ?? requestId
+  const id = storableRequestId(headers.get('request-id') ?? requestId)
   const page = groupPage.safeParse(json)
   if (!page.success) throw unexpected('a page of groups', id)
   return { page: page.data, requestId: id }

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { SyncError } from '../errors.ts'
+import { isStorableText } from '../storable-text.ts'
 import { unexpected, type Answer } from './answer.ts'
 import type { GraphClient } from './client.ts'
 import { nextPath } from './group-pages.ts'
@@ -14,7 +15,7 @@ const about = { changeType: 'updated,deleted', resource: '/groups' }
 const lifeMinutes = 41_760 - 60
 
 const subscription = z.looseObject({
-  id: z.string().min(1).max(128),
+  id: z.string().min(1).max(128).refine(isStorableText),
   expirationDateTime: z.string().refine((text) => !Number.isNaN(Date.parse(text))),
 })
 

@@ -1,5 +1,5 @@
 import type { Answer } from './answer.ts'
-import { batchAnswer } from './wire.ts'
+import { batchAnswer, batchQuestion } from './wire.ts'
 
 /** What answers of Graph have cost. */
 export type GraphUsage = {
@@ -34,6 +34,16 @@ export function usageOf(answer: Answer): GraphUsage {
       }),
     { requests: 1, units, limitShare: undefined },
   )
+}
+
+/**
+ * Pure. Of an answer whose body couldn't be read, from its headers and what was asked: Graph has done the work, and counts
+ * each request of a batch.
+ */
+export function usageOfUnread(headers: Headers, asked: unknown): GraphUsage {
+  const usage = usageOf({ status: 0, headers, json: undefined })
+  const batch = batchQuestion.safeParse(asked)
+  return { ...usage, units: Math.max(usage.units, batch.success ? batch.data.requests.length : 1) }
 }
 
 /** Pure. Both together. */

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { isStorableText, storableText } from '../storable-text.ts'
 
 /** Graph's error body; `innerError` is also spelled `innererror` (Graph docs: errors). */
 export const graphError = z.object({
@@ -9,13 +10,21 @@ export const graphError = z.object({
   }),
 })
 
+/** An id of a group, or of anything else that is stored by it; one that can't be is no id. */
+export const objectId = z
+  .string()
+  .min(1)
+  .max(64)
+  .refine(isStorableText)
+  .transform((id) => id.toLowerCase())
+
 /**
  * A group as `$select` asks for it. Objects the token may not read come with id and type only: scalars null, collections
  * empty (Graph docs: permissions-overview, limited information).
  */
 const group = z
   .object({
-    id: z.string().min(1).max(64),
+    id: objectId,
     displayName: z.string().nullish(),
     description: z.string().nullish(),
     mail: z.string().nullish(),
@@ -26,7 +35,7 @@ const group = z
   .transform(({ id, groupTypes, ...labels }) => {
     const limited = labels.securityEnabled == null && labels.mailEnabled == null
     return {
-      objectId: id.toLowerCase(),
+      objectId: id,
       displayName: labels.displayName ?? null,
       description: labels.description ?? null,
       mail: labels.mail ?? null,
@@ -62,8 +71,9 @@ export const groupPage = z
 
 export type GroupPage = z.output<typeof groupPage>
 
-/** A property that is missing or has another type is not told; a person without an id is no person. */
-const told = z.string().max(1024).nullish().catch(null)
+/** A property that is missing, too long or of another type is not told; a person without an id is no person. */
+const text = z.string().max(1024).transform(storableText)
+const told = text.nullish().catch(null)
 
 /** A person as Graph shows them: their id, their labels, and whether they may sign in, which only administrators see. */
 export const person = z
@@ -72,7 +82,7 @@ export const person = z
     displayName: told,
     userPrincipalName: told,
     mail: told,
-    otherMails: z.array(z.string().max(1024)).max(100).nullish().catch(null),
+    otherMails: z.array(text).max(100).nullish().catch(null),
     accountEnabled: z.boolean().nullish().catch(null),
   })
   .transform(({ id, accountEnabled, ...labels }) => ({
@@ -96,6 +106,9 @@ export const peoplePage = z
   .refine(isUnderstood)
 
 export type PeoplePage = z.output<typeof peoplePage>
+
+/** A batch as far as one needs to know how much it asks. */
+export const batchQuestion = z.object({ requests: z.array(z.unknown()) })
 
 /** What can't be a header is left out, and nothing else for its sake. */
 function headersOf(given: Record<string, unknown>): Headers {

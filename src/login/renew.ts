@@ -1,6 +1,7 @@
 import * as client from 'openid-client'
 import { z } from 'zod'
 import { GraphUnavailable, SyncError } from '../errors.ts'
+import { failureKind } from '../failure-kind.ts'
 import { claimsParameter } from './claims.ts'
 import { entraFailure } from './entra-error.ts'
 import type { RenewedTokenSet } from './tokens.ts'
@@ -43,21 +44,13 @@ export async function renewTokens(
 export async function requestFailure(error: unknown, unanswered: string): Promise<SyncError> {
   if (error instanceof SyncError) return error
   const response = responseOf(error)
-  if (response === undefined || response.ok) return new GraphUnavailable(unanswered, { cause: kindOf(error) })
+  if (response === undefined || response.ok)
+    return new GraphUnavailable(unanswered, { cause: failureKind(error) })
   const told = error instanceof client.ResponseBodyError ? error.cause : await bodyOf(response)
   // RFC 6749, 5.2: without a word more, a challenge at a token endpoint can be about nothing else.
   const isChallenge = error instanceof client.WWWAuthenticateChallengeError && response.status === 401
   const body = isChallenge && !isTold(told) ? { error: 'invalid_client' } : told
   return tokenFailure(response.status, response.headers.get('retry-after'), body)
-}
-
-/** Without messages, since that of a parser quotes what it read, which may be a token. */
-function kindOf(error: unknown): Error | undefined {
-  if (!(error instanceof Error)) return undefined
-  const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined
-  const cause = error.cause === error ? undefined : kindOf(error.cause)
-  const kind = new Error([error.name, code].filter(Boolean).join(' '), cause && { cause })
-  return Object.assign(kind, code === undefined ? {} : { code })
 }
 
 /** JSON of an answer that others may read as well; undefined where it isn't any, or was read already. */

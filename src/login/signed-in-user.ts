@@ -1,15 +1,12 @@
 import { z } from 'zod'
 import { chooseSource, type SourceConfig } from '../source-config.ts'
+import { storableText } from '../storable-text.ts'
 
 const guid = z
   .string()
   .regex(/^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/, 'must be a GUID')
   .transform((text) => text.toLowerCase())
-// Postgres refuses NUL in text.
-const label = z
-  .string()
-  .max(1024)
-  .transform((text) => text.replaceAll('\u0000', ''))
+const label = z.string().max(1024).transform(storableText)
 /** What an HTTP header can carry (RFC 9110 section 5.5) of what a token may be (RFC 6749 appendix A). */
 const token = z
   .string()

@@ -1,6 +1,7 @@
 import type { GroupLabels } from '../../db/group-labels.ts'
 import type { StoredGroup } from '../../db/memberships.ts'
 import type { RemoteMembership } from '../snapshot.ts'
+import { storableText } from '../storable-text.ts'
 
 /** What Postgres has of a user and of the groups that a snapshot names. */
 export type Stored = {
@@ -79,18 +80,17 @@ function changes(row: StoredGroup, told: GroupLabels): boolean {
   )
 }
 
-/** Labels as Postgres can hold them: its text has neither NUL nor half a surrogate pair. */
 function storable(membership: RemoteMembership): GroupLabels {
   return {
-    displayName: storableText(membership.displayName),
-    description: storableText(membership.description),
-    mail: storableText(membership.mail),
+    displayName: storableLabel(membership.displayName),
+    description: storableLabel(membership.description),
+    mail: storableLabel(membership.mail),
     securityEnabled: membership.securityEnabled,
     mailEnabled: membership.mailEnabled,
     groupTypes: membership.groupTypes?.map(storableText).toSorted() ?? null,
   }
 }
 
-function storableText<Label extends string | null>(label: Label): Label | string {
-  return label === null ? label : label.replaceAll('\u0000', '').toWellFormed()
+function storableLabel(label: string | null): string | null {
+  return label === null ? label : storableText(label)
 }

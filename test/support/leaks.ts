@@ -4,18 +4,14 @@ import type { Database } from '../../db/client.ts'
 /** All that was written where a token must not be. */
 export type Written = { logged: readonly string[]; db: Database; redis?: { url: string; prefix: string } }
 
-/** What separates one word from another in logs, JSON, URLs and rows; a token has none of these in it. */
-const separators = /[^\w.~+/-]+/
-
 /**
  * Where one of the tokens was written: in the log, in a table of any schema, in Redis. Empty where none was. Values are
  * read and not dumped, since a dump is compressed and would hide them.
  */
 export async function findLeaks(tokens: readonly string[], written: Written): Promise<string[]> {
   const leaks: string[] = []
-  const secrets = new Set(tokens)
   const look = (where: string, text: string) => {
-    if (text.split(separators).some((word) => secrets.has(word))) leaks.push(where)
+    if (leaksIn(tokens, text).length > 0) leaks.push(where)
   }
   look('the log', written.logged.join('\n'))
   for (const [table, text] of await readTables(written.db)) look(`the table ${table}`, text)
@@ -23,11 +19,17 @@ export async function findLeaks(tokens: readonly string[], written: Written): Pr
   return leaks
 }
 
-/** The same for anything that was answered over HTTP. */
+/** Those of the tokens that a text has, whatever stands before and behind them: in a path, say, or at the end of a sentence. */
 export function leaksIn(tokens: readonly string[], text: string): string[] {
-  const secrets = new Set(tokens)
-  return text.split(separators).filter((word) => secrets.has(word))
+  const shortest = tokens.reduce((least, { length }) => Math.min(least, length), Infinity)
+  const long = text.match(runs)?.filter(({ length }) => length >= shortest) ?? []
+  const searched = long.join(' ')
+  return tokens.filter((token) => (isRun.test(token) ? searched : text).includes(token))
 }
+
+/** A token is part of one run of such characters. Most of what is written has only short ones, which need no search. */
+const runs = /[\w.~+/=-]+/g
+const isRun = /^[\w.~+/=-]+$/
 
 async function readTables({ $client: sql }: Database): Promise<[table: string, text: string][]> {
   const tables = await sql<{ schema: string; name: string }[]>`
