@@ -9,6 +9,7 @@ import type { GraphClient } from './graph/client.ts'
 import { readBaseline, readChanges, readPeopleIn, type DeltaEntry } from './graph/delta.ts'
 import { heedingPauses, pausedBy } from './graph/throttle.ts'
 import { beginResync, type ResyncSource } from './resync.ts'
+import type { GroupFilter } from './reconcile/filter.ts'
 import type { BatchSource } from './sync-batch.ts'
 
 /** Seconds after which a link isn't used any more; Graph forgets it after seven days (Graph docs: delta-query-overview). */
@@ -43,11 +44,11 @@ export async function readHints(
 ): Promise<DeltaEnd> {
   const budget = source.budgetOf(tenantId)
   const about = { resyncId, tenantId, source: source.slug }
-  const guard = source.rules.resyncGuard
+  const { resyncGuard: guard, filter } = source.rules
   const readWith = async (accessToken: string, beganAt: string) => {
     const graph = heedingPauses(source.openGraph(accessToken, 'low', signal), budget)
     try {
-      return { ...(await readRounds(db, graph, about, { beganAt, guard })), usage: graph.usage() }
+      return { ...(await readRounds(db, graph, about, { beganAt, guard, filter })), usage: graph.usage() }
     } finally {
       await budget.settle('low', graph.usage(), unitsOfQuiet).catch(() => undefined)
     }
@@ -76,7 +77,7 @@ async function readRounds(
   db: Database,
   graph: GraphClient,
   about: About,
-  { beganAt, guard }: { beganAt: string; guard: Noticed['guard'] },
+  { beganAt, guard, filter }: { beganAt: string; guard: Noticed['guard']; filter: GroupFilter | undefined },
 ): Promise<DeltaEnd & { links: DeltaLink[] }> {
   const known = await findDeltaLinks(db, about.source, maxAgeSeconds)
   const linkOf = (resource: DeltaLink['resource']) =>
@@ -87,7 +88,7 @@ async function readRounds(
     return { kind: known.expired ? 'expired' : 'baseline', ...nothing, links: await baselines(graph) }
   try {
     await hintAgain(db, about)
-    const hints = collectHints(db, graph, about, beganAt)
+    const hints = collectHints(db, graph, about, { beganAt, filter })
     const ofUsers = await readChanges(graph, users, hints.ofUsers)
     const ofGroups = await readChanges(graph, groups, hints.ofGroups)
     // After its people were hinted at, who are read for what the group was in as well.
@@ -116,8 +117,16 @@ async function baselines(graph: GraphClient): Promise<DeltaLink[]> {
   ]
 }
 
+/** Of a group's kind, which doesn't change, nothing is told here: only its labels are judged. */
+const untold = { securityEnabled: null, mailEnabled: null, groupTypes: null }
+
 /** Takes whom a page is about: cost follows what has changed, and nothing is kept of a page but groups that are gone, or in groups. */
-function collectHints(db: Database, graph: GraphClient, about: About, beganAt: string) {
+function collectHints(
+  db: Database,
+  graph: GraphClient,
+  about: About,
+  { beganAt, filter }: { beganAt: string; filter: GroupFilter | undefined },
+) {
   let hinted = 0
   const nested = new Set<string>()
   const removed = new Set<string>()
@@ -135,6 +144,9 @@ function collectHints(db: Database, graph: GraphClient, about: About, beganAt: s
       await take(entries.flatMap(({ users }) => users))
       const labelled = entries.flatMap(({ objectId, labels }) => (labels ? [{ objectId, ...labels }] : []))
       if (labelled.length > 0) await labelGroups(db, about.tenantId, beganAt, labelled)
+      // Whoever has a group that its new name keeps out doesn't keep it until they are read for another reason.
+      const keptOut = labelled.filter((each) => filter?.judge({ ...untold, ...each }) === 'out')
+      await takeMembers(keptOut.map(({ objectId }) => objectId))
       // Who was in a group that is gone has left it, and whatever it was in.
       const gone = entries.flatMap((entry) => (entry.removed ? [entry.objectId] : []))
       for (const group of gone) removed.add(group)

@@ -100,3 +100,15 @@ test('of whom is told while they are disabled here is read once they are enabled
   await setDisabled(db, id, false)
   expect((await round(world)).resync).toMatchObject({ done: 1, changed: 1 })
 })
+
+test('who has a group that its new name keeps out is read by the round that tells of the name', async () => {
+  const { world, ids, tenant } = await given(3, { GROUP_FILTER_EXCLUDE_NAMES: '^old-' })
+  const [first, second] = ids
+  expect(await storedGroups(first!)).toHaveLength(1)
+  tenant.renameGroup(remoteGroups(first!)[0]!, 'old-group')
+  tenant.renameGroup(remoteGroups(second!)[0]!, 'another group')
+  expect(await round(world)).toMatchObject({ hinted: 1, resync: { done: 1, changed: 1 } })
+  expect(await storedGroups(first!)).toEqual([])
+  expect(await storedGroups(second!)).toHaveLength(1)
+  expect(await round(world)).toMatchObject({ kind: 'changes', hinted: 0 })
+})
