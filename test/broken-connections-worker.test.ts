@@ -67,6 +67,8 @@ test('a worker lives through cuts of its connections while it renews tokens and 
   })
   expect(worker.child.exitCode).toBeNull()
   const [resync] = await looker<{ id: string }[]>`select id from resyncs where mode = 'full'`
-  expect(await vi.waitFor(async () => await endOf(db, resync?.id ?? ''))).toMatchObject({ state: 'done' })
+  expect(await vi.waitFor(async () => await endOf(db, resync?.id ?? ''), { timeout: 60_000 })).toMatchObject({
+    state: 'done',
+  })
   expect((await looker`select from users where last_synced_at is not null`).count).toBe(24)
 })
