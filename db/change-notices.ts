@@ -1,5 +1,5 @@
 import type { Database } from './client.ts'
-import { settledAfterSeconds } from './hints.ts'
+import { settledAfterSeconds } from './read-again.ts'
 
 /** What a notification must know to be believed. */
 export type KnownSubscription = { subscriptionId: string; tenantId: string; clientStateHash: string }

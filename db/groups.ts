@@ -1,5 +1,6 @@
 import type { ISql } from 'postgres'
 import type { Database } from './client.ts'
+import { readAgain } from './read-again.ts'
 import { transaction } from './transaction.ts'
 
 export type SharedGroups = {
@@ -90,7 +91,8 @@ const attempts = 20
  * A transaction a group, so that a group leaves whole and never waits for another. Within it people are locked before
  * the group, as reconciling does, and in one order. The group is then locked against new members; whoever has become one
  * before that isn't locked, and the transaction begins again. The digest becomes one that equals no other, not null: so a
- * plan that was made before is void even where the digest was null.
+ * plan that was made before is void even where the digest was null. Once they have left nobody knows who was in the group,
+ * and so in what that was in: the next round of changes reads them.
  */
 export async function markGroupsDeleted(db: Database, deletion: Deletion): Promise<Deleted> {
   const total = { groups: 0, memberships: 0 }
@@ -141,6 +143,8 @@ async function markDeleted(
       select user_id, ${group.id}::uuid, 'entra', 'removed', ${run.id}::uuid from removed
     ), forgotten as (
       update users u set membership_digest = 'void ' || gen_random_uuid() from removed where u.id = removed.user_id
+    ), unread as (
+      ${readAgain(sql, sql`select user_id, clock_timestamp() as told_at, clock_timestamp() as due_at from removed`)}
     )
     select exists (select from marked) as marked, exists (select from late) as late,
       (select count(*) from removed)::int as memberships`

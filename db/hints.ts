@@ -1,15 +1,10 @@
 import type { ISql, PendingQuery, Row } from 'postgres'
 import type { Database } from './client.ts'
 import type { DeltaLink } from './delta-links.ts'
+import { settledAfterSeconds } from './read-again.ts'
 import { transaction } from './transaction.ts'
 
 const list = (values: readonly string[]) => JSON.stringify(values)
-
-/**
- * Seconds after which Graph's index surely knows of what was told. Less than a schedule's usual interval, so that whoever was
- * told of is read once more with the next round.
- */
-export const settledAfterSeconds = 240
 
 export type HintedResync = { resyncId: string; tenantId: string; source: string }
 

@@ -1,6 +1,7 @@
 import type { Database } from './client.ts'
 import { labelRows, labelsOfNewest, uuids, type GroupLabels } from './group-labels.ts'
 import { waitingAtMost } from './lock-timeout.ts'
+import { labelling, readJoinedAgain, settleUser } from './settled-user.ts'
 import { isNewer } from './snapshot-order.ts'
 import type { HeldBy, Run } from './sync-runs.ts'
 
@@ -253,6 +254,7 @@ export async function applyWrites(
         (select count(*) from removed)::int as removed,
         exists (select from known where deleted_at is not null)
           or exists (select from written where not open) as skipped
+    ), unsettled as (${readJoinedAgain(db, beganAt)}
     ), settled as (${settleUser(db, read, { held: held.length > 0, removes: writes.remove.length > 0 })}
     )
     insert into sync_runs (id, user_id, source, cause, resync_id, started_at, outcome, graph_request_id, remote_count,
@@ -268,31 +270,4 @@ export async function applyWrites(
     from ready cross join done
     returning outcome, groups_created as "groupsCreated", groups_updated as "groupsUpdated", added, removed`
   return row
-}
-
-/**
- * The user's state after a plan was carried out: where removals were held, it is not synced, and read as before. That groups
- * were read stays known until removals without that permission are agreed to.
- */
-function settleUser(db: Database, read: Read, { held, removes }: { held: boolean; removes: boolean }) {
-  return db.$client`
-    update users u set snapshot_at = ${read.beganAt},
-      membership_digest = case when ${held} or done.skipped then null else ${read.digest} end,
-      last_synced_at = case when ${held} then u.last_synced_at else clock_timestamp() end,
-      sync_state = ${held ? 'held' : 'synced'},
-      frozen_at = case when ${read.run.cause === 'absent'} then case when ${held} then u.frozen_at else clock_timestamp() end end,
-      hidden_read = case when ${held} then u.hidden_read else ${read.reach.hidden} end,
-      groups_read = case when ${held} or not ${removes} then u.groups_read or ${read.reach.groups}
-        else ${read.reach.groups} end${labelling(db, read)}
-    from ready cross join done where u.id = ready.id`
-}
-
-/** Further columns of `users` to set; nothing where nothing is told. */
-function labelling(db: Database, { person }: Read) {
-  const sql = db.$client
-  if (!person) return sql``
-  return sql`, user_principal_name = coalesce(${person.userPrincipalName}, user_principal_name),
-        display_name = coalesce(${person.displayName}, display_name), mail = coalesce(${person.mail}, mail),
-        other_mails = coalesce((select array_agg(told) from json_array_elements_text(
-          ${person.otherMails && JSON.stringify(person.otherMails)}::text::json) told), other_mails)`
 }

@@ -1,6 +1,6 @@
 import type { ISql } from 'postgres'
 import type { Database } from './client.ts'
-import { settledAfterSeconds } from './hints.ts'
+import { settledAfterSeconds } from './read-again.ts'
 import { settles } from './resync-people.ts'
 import { columns, type StoredResync } from './resyncs.ts'
 import { transaction } from './transaction.ts'

@@ -91,6 +91,8 @@ async function readRounds(
     const hints = collectHints(db, graph, about, { beganAt, filter })
     const ofUsers = await readChanges(graph, users, hints.ofUsers)
     const ofGroups = await readChanges(graph, groups, hints.ofGroups)
+    // Who has left a group meanwhile, as somebody else was read, wasn't in it any more as the group was told of.
+    await hintAgain(db, about)
     // After its people were hinted at, who are read for what the group was in as well.
     const run = { id: randomUUID() }
     const deletions = await confirmDeletions({ db, ...about, run, guard }, graph, hints.removed())

@@ -5,7 +5,7 @@ import { beginDelta, givenDeltaWorld, read, round } from './support/delta-world.
 import { endOf, fastResync, resyncAll } from './support/resyncs.ts'
 import type { World } from './support/world.ts'
 
-const { given, storedGroups, remoteGroups } = givenDeltaWorld()
+const { given, login, storedGroups, remoteGroups } = givenDeltaWorld()
 
 async function withShared(count: number, environment?: Record<string, string>) {
   const known = await given(count, environment)
@@ -177,4 +177,44 @@ test('a resync by the app marks a deleted group that somebody left, by one quest
   await vi.waitFor(async () => expect(await isMarked(world, shared)).toBe(true), 20_000)
   expect(await storedGroups(away!)).not.toContain(shared)
   expect(asked(world, shared)).toBe(1)
+})
+
+async function withOuter(environment?: Record<string, string>) {
+  const known = await withShared(3, environment)
+  const { tenant, world, ids, shared } = known
+  const outer = tenant.addGroup({ displayName: 'Outer', kind: 'security' }).id
+  tenant.addMember(outer, shared)
+  await round(world)
+  for (const id of ids) expect(await storedGroups(id)).toContain(outer)
+  return { ...known, outer }
+}
+
+test('who left a deleted group as somebody else was read is read by the next round for what the group was in', async () => {
+  const { world, ids, tenant, shared } = await withOuter()
+  tenant.deleteGroup(shared)
+  await login(ids[0]!)
+  expect(await isMarked(world, shared)).toBe(true)
+  for (const id of ids) expect(await storedGroups(id)).not.toContain(shared)
+  await round(world)
+  for (const id of ids) expect(await storedGroups(id)).toEqual(remoteGroups(id).toSorted())
+})
+
+test('who leaves a deleted group while changes are told is read by the same round', async () => {
+  const { world, ids, tenant, shared } = await withOuter()
+  const { source, db } = world
+  tenant.deleteGroup(shared)
+  const openGraph: typeof source.openGraph = (...args) => {
+    const graph = source.openGraph(...args)
+    return {
+      ...graph,
+      request: async (request) => {
+        if (request.path.includes('/groups/delta')) await login(ids[0]!)
+        return await graph.request(request)
+      },
+    }
+  }
+  const id = await beginDelta(world)
+  await readHints(db, { ...source, openGraph }, { resyncId: id, tenantId: tenant.id })
+  await endOf(db, id)
+  for (const person of ids) expect(await storedGroups(person)).toEqual(remoteGroups(person).toSorted())
 })

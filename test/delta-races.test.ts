@@ -5,6 +5,7 @@ import { cancelResync } from '../db/resyncs.ts'
 import { registerSource } from '../db/sources.ts'
 import { createBatchEnqueue } from '../src/queue/enqueue.ts'
 import { advanceResync, beginResync } from '../src/resync.ts'
+import { syncUser } from '../src/sync.ts'
 import {
   aboutOf,
   beginDelta,
@@ -15,7 +16,7 @@ import {
   round,
   givenDeltaWorld,
 } from './support/delta-world.ts'
-import { fastResync } from './support/resyncs.ts'
+import { fastResync, minutesPass } from './support/resyncs.ts'
 import type { World } from './support/world.ts'
 
 const { given, login, personIn, storedGroups, remoteGroups } = givenDeltaWorld()
@@ -186,4 +187,38 @@ test('links go with the tenant they are of, and one that is late is not stored',
   expect(await read(world, late)).toMatchObject({ kind: 'baseline' })
   expect(await linksOf(world)).toEqual({ links: [], expired: false })
   expect(source.slug).toBe(slug)
+})
+
+test('who is stored in a group after changes have told that it is gone is read once more', async () => {
+  const { world, ids, tenant } = await given(1)
+  const { db, source } = world
+  const [outer, inner] = ['Outer', 'Inner'].map(
+    (displayName) => tenant.addGroup({ displayName, kind: 'security' }).id,
+  )
+  tenant.addMember(outer!, inner!)
+  await round(world)
+  tenant.addMember(inner!, ids[0]!)
+  let told: Awaited<ReturnType<typeof round>> | undefined
+  const openGraph: typeof source.openGraph = (...args) => {
+    const graph = source.openGraph(...args)
+    return {
+      ...graph,
+      request: async (request) => {
+        const answer = await graph.request(request)
+        if (!told) tenant.deleteGroup(inner!)
+        told ??= await round(world)
+        return answer
+      },
+    }
+  }
+  const [{ id: userId }] = await db.$client<[{ id: string }]>`select id from users`
+  const job = { userId, source: source.slug, tenantId: tenant.id, cause: 'login' as const }
+  const late = await syncUser({ db, sources: new Map([[source.slug, { ...source, openGraph }]]) }, job)
+  expect(late).toMatchObject({ outcome: 'applied', counts: { added: 2 } })
+  expect(told).toMatchObject({ kind: 'changes', hinted: 0 })
+  await minutesPass(db)
+  expect((await round(world)).resync).toMatchObject({ done: 1, changed: 1 })
+  expect(await storedGroups(ids[0]!)).toEqual(remoteGroups(ids[0]!))
+  await minutesPass(db)
+  expect((await round(world)).resync).toMatchObject({ done: 0 })
 })

@@ -63,6 +63,9 @@ test('whom a change concerned is read once more minutes later, should it have be
   await minutesPass(world.db)
   expect(await round(world)).toMatchObject({ hinted: 0, resync: { done: 1, changed: 1 } })
   await everybodyIsRight(ids)
+  // What a late read adds is looked at once more, too.
+  await minutesPass(world.db)
+  expect(await round(world)).toMatchObject({ hinted: 0, resync: { done: 1, changed: 0 } })
   await minutesPass(world.db)
   expect(await round(world)).toMatchObject({ hinted: 0, resync: { done: 0 } })
 })
