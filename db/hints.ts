@@ -77,10 +77,14 @@ export async function hintAgain(db: Database, { resyncId, tenantId, source }: Hi
   const { count } = await db.$client`
     with running as materialized (
       select id from resyncs where id = ${resyncId} and state = 'running' for share
+    ), waiting as materialized (
+      select user_id from delta_hints
+      where source = ${source} and due_at <= clock_timestamp() and exists (select from running)
+      order by user_id for update
     ), due as (
       update delta_hints set due_at = clock_timestamp() + greatest(
         ${settledAfterSeconds} * interval '1 second', least((clock_timestamp() - told_at) / 2, interval '6 hours'))
-      where source = ${source} and due_at <= clock_timestamp() and exists (select from running)
+      where source = ${source} and user_id in (select user_id from waiting)
       returning user_id
     )
     insert into resync_users (resync_id, user_id)

@@ -82,7 +82,8 @@ const givenUpHours = 6
 /**
  * Who was taken and has had a run since that settles it is done; for whoever else, the queue is asked again. Who was read late
  * enough isn't hinted at any more; whoever could not be read where changes are forgotten is. The runs of each are looked up
- * by their index (`offset 0`): of a table that has just been filled the planner would read them all.
+ * by their index (`offset 0`): of a table that has just been filled the planner would read them all. Hints are locked in the
+ * order of people, as everybody does, or two would wait for each other.
  */
 async function settle(sql: ISql, id: string): Promise<void> {
   await sql`
@@ -101,14 +102,19 @@ async function settle(sql: ISql, id: string): Promise<void> {
         and user_id not in (select user_id from found)
     ), gone as (
       delete from resync_users w using ended e where w.resync_id = ${id} and w.user_id = e.user_id
-    ), late_enough as (
-      delete from delta_hints h using found f, resyncs r
-      where r.id = ${id} and h.source = r.source and h.user_id = f.user_id and f.outcome not in ('failed', 'denied', 'needs_login')
+    ), late_enough as materialized (
+      select h.source, h.user_id
+      from found f join resyncs r on r.id = ${id} join delta_hints h on h.source = r.source and h.user_id = f.user_id
+      where f.outcome not in ('failed', 'denied', 'needs_login')
         and f.started_at >= h.told_at + ${settledAfterSeconds} * interval '1 second'
+      order by h.user_id for update of h
+    ), settled as (
+      delete from delta_hints h using late_enough l where h.source = l.source and h.user_id = l.user_id
     ), forgotten as (
       insert into delta_hints (source, user_id, told_at, due_at)
       select r.source, e.user_id, clock_timestamp(), clock_timestamp() from ended e, resyncs r
       where r.id = ${id} and r.cause = 'expired' and e.outcome in ('failed', 'denied', 'needs_login')
+      order by 2
       on conflict (source, user_id) do nothing
     ), counted as (
       select count(*)::int as done, (count(*) filter (where changed))::int as changed,
@@ -201,14 +207,25 @@ export async function listToEnqueue(
     order by w.taken_at, w.user_id limit ${limit}`
 }
 
-/** They have jobs; not who was taken anew since they were listed, for whom theirs may have begun too early. */
+/**
+ * They have jobs; not who was taken anew since they were listed, for whom theirs may have begun too early. Steps change these
+ * rows under the lock of the resync, and rounds of changes in the order of people: so neither waits for this in a circle.
+ */
 export async function markTakenEnqueued(
   db: Database,
   resyncId: string,
   people: readonly TakenUser[],
 ): Promise<void> {
   await db.$client`
+    with resync as materialized (
+      select id from resyncs where id = ${resyncId} for share
+    ), taken as materialized (
+      select w.user_id
+      from resync join resync_users w on w.resync_id = resync.id
+        join json_to_recordset(${JSON.stringify(people)}::text::json) as l("userId" uuid, "takenAt" timestamptz)
+          on w.user_id = l."userId" and w.taken_at = l."takenAt"
+      order by w.user_id for update of w
+    )
     update resync_users w set enqueued_at = clock_timestamp()
-    from json_to_recordset(${JSON.stringify(people)}::text::json) as l("userId" uuid, "takenAt" timestamptz)
-    where w.resync_id = ${resyncId} and w.user_id = l."userId" and w.taken_at = l."takenAt"`
+    from taken where w.resync_id = ${resyncId} and w.user_id = taken.user_id`
 }

@@ -17,6 +17,7 @@ const all = [
   'disable',
   'enable',
   'nest deep',
+  'cut deep',
   'sign in',
   'fault',
   'trouble',
@@ -33,6 +34,7 @@ const shares: Record<(typeof all)[number], number> = {
   disable: 1,
   enable: 1,
   'nest deep': 2,
+  'cut deep': 2,
   'sign in': 6,
   fault: 5,
   trouble: 1,
@@ -101,6 +103,13 @@ export function givenLife(
       tenant.nest(outer.id, middle.id)
       tenant.nest(middle.id, inner.id)
     },
+    'cut deep': (one) => {
+      const middle = pick(
+        tenant.groups().filter(({ displayName }) => displayName === 'Middle'),
+        one,
+      )
+      if (middle) tenant.deleteGroup(middle.id)
+    },
     'sign in': async (one) => {
       const user = pick(tenant.users(), one)
       // Entra lets nobody in who is disabled.
@@ -152,7 +161,10 @@ export function givenLife(
   async function hurry() {
     for (const job of await queues.sync.getDelayed()) await job.promote().catch(() => undefined)
     for (const job of await queues.batch.getDelayed()) await job.promote().catch(() => undefined)
-    await db.$client`update resync_users set enqueued_at = enqueued_at - interval '61 seconds'`
+    // Under the lock of their resyncs, as everybody changes these rows: none waits for another in a circle.
+    await db.$client`
+      with held as materialized (select id from resyncs where state = 'running' order by id for no key update)
+      update resync_users set enqueued_at = enqueued_at - interval '61 seconds' where resync_id in (select id from held)`
     await db.$client`update resyncs set begins_at = least(begins_at, clock_timestamp()) where state = 'running'`
   }
 
