@@ -128,19 +128,27 @@ const maxLeftOver = 500
  */
 export async function endHints(
   db: Database,
-  about: HintedResync & { requests: number; resourceUnits: number; anew?: boolean },
+  about: HintedResync & { requests: number; resourceUnits: number; anew?: boolean; everybody?: string | undefined },
   links: readonly DeltaLink[],
 ): Promise<boolean> {
-  const { resyncId, source, tenantId, requests, resourceUnits, anew = false } = about
+  const { resyncId, source, tenantId, requests, resourceUnits, anew = false, everybody = null } = about
   return await transaction(db, async (sql) => {
     // Locked first, so that what is counted below is as the last step has left it.
     const running =
       await sql`select from resyncs where id = ${resyncId} and state = 'running' for no key update`
     if (running.count === 0) return false
+    const full = await sql<{ state: string }[]>`select state from resyncs where id = ${everybody} for share`
+    const isLost = ['cancelled', 'failed'].includes(full[0]?.state ?? '')
+    if (everybody !== null)
+      await sql`
+        insert into delta_hints (source, user_id, told_at, due_at)
+        select ${source}, u.id, clock_timestamp(), clock_timestamp()
+        from users u join delegated_tokens t on t.user_id = u.id and t.source = ${source} where u.disabled_by = 'local' order by 2
+        on conflict (source, user_id) do update set told_at = excluded.told_at, due_at = excluded.due_at`
     // Not for a source that another worker knows with another tenant by now.
     await sql`
       insert into delta_links (source, resource, link, obtained_at)
-      select ${source}, resource, link, clock_timestamp()
+      select ${source}, resource, link, case when ${isLost} then '-infinity' else clock_timestamp() end
       from json_to_recordset(${JSON.stringify(links)}::text::json) as l(resource text, link text)
       where not exists (select from sources where slug = ${source} and tenant_id <> ${tenantId})
       on conflict (source, resource) do update set link = excluded.link, obtained_at = excluded.obtained_at

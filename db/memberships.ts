@@ -1,4 +1,5 @@
 import type { Database } from './client.ts'
+import { signingOut, standingOf, type Standing } from './entra-standing.ts'
 import { labelRows, labelsOfNewest, uuids, type GroupLabels } from './group-labels.ts'
 import { waitingAtMost } from './lock-timeout.ts'
 import { labelling, readJoinedAgain, settleUser } from './settled-user.ts'
@@ -36,6 +37,8 @@ export type Read = {
   reach: ReadReach
   /** Labels of the person; null leaves what is stored. */
   person?: PersonLabels | undefined
+  /** Left out where it wasn't told. */
+  standing?: Standing | undefined
   run: Run
   /** Milliseconds to wait for each lock, then PostgreSQL refuses (55P03); left out, as long as it takes. */
   lockTimeoutMs?: number | undefined
@@ -86,11 +89,11 @@ export async function touchUnchanged(
       select id, snapshot_at from users where id = ${userId} and tenant_id = ${tenantId}
     ), touched as (
       update users set snapshot_at = ${beganAt}, last_synced_at = clock_timestamp(), sync_state = 'synced', frozen_at = null,
-        hidden_read = ${read.reach.hidden}, groups_read = groups_read or ${read.reach.groups}${labelling(db, read)}
+        hidden_read = ${read.reach.hidden}, groups_read = groups_read or ${read.reach.groups}${labelling(db, read)}${standingOf(db, read)}
       where id = ${userId} and tenant_id = ${tenantId} and membership_digest = ${read.digest}
         and not ${isNewer(db, beganAt)}${waitingAtMost(db, read.lockTimeoutMs)}
-      returning id
-    ), recorded as (
+      returning id, enabled
+    )${signingOut(db, read, 'touched')}, recorded as (
       insert into sync_runs (id, user_id, source, cause, resync_id, started_at, outcome, graph_request_id, remote_count,
         requests, resource_units)
       select ${run.id}::uuid, p.id, ${run.source}, ${run.cause}, ${run.resyncId ?? null}::uuid,
@@ -256,7 +259,7 @@ export async function applyWrites(
           or exists (select from written where not open) as skipped
     ), unsettled as (${readJoinedAgain(db, beganAt)}
     ), settled as (${settleUser(db, read, { held: held.length > 0, removes: writes.remove.length > 0 })}
-    )
+    )${signingOut(db, read, 'settled')}
     insert into sync_runs (id, user_id, source, cause, resync_id, started_at, outcome, graph_request_id, remote_count,
       groups_created, groups_updated, added, removed, held, held_groups, held_by, requests,
       resource_units)

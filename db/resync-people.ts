@@ -15,10 +15,15 @@ export async function findPeople(
 
 /**
  * Whether a run `r` settles that a resync waits for a person `w`, whoever asked for it. A run that found no turn for an hour
- * doesn't, nor does one that somebody else asked for and that came to nothing, since it may have used another token.
+ * doesn't, nor does one that somebody else asked for and that came to nothing, since it may have used another token. `ofApp`: only
+ * the source's app tells who may sign in, and so no run of a person's own token settles what it was to be asked; nor does a
+ * `stale` one, whose answer wasn't stored.
  */
-export function settles(sql: ISql, resyncId: string) {
+export function settles(sql: ISql, resyncId: string, { ofApp = false } = {}) {
+  const byApp = ofApp
+    ? sql`r.cause = 'resync' and r.outcome <> 'stale' and r.source = (select source from resyncs where id = ${resyncId}::uuid)`
+    : sql`true`
   return sql`r.user_id = w.user_id and r.started_at >= w.taken_at and not r.retried
     and r.error_code is distinct from 'throttled_too_long'
-    and (r.resync_id = ${resyncId}::uuid or r.outcome not in ('failed', 'denied', 'needs_login'))`
+    and (r.resync_id = ${resyncId}::uuid or r.outcome not in ('failed', 'denied', 'needs_login')) and ${byApp}`
 }

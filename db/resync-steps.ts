@@ -45,7 +45,7 @@ export async function stepResync(
     const [mine] = await sql<{ mode: string }[]>`
       select mode from resyncs where id = ${id} and state = 'running' and begins_at <= clock_timestamp() for no key update skip locked`
     if (!mine) return undefined
-    await settle(sql, id)
+    await settle(sql, id, { ofApp: !step.needsToken })
     // Of a delta resync, what has changed says who is taken.
     if (mine.mode === 'full') await take(sql, id, step)
     const [row] = await sql<SteppedResync[]>`
@@ -81,17 +81,17 @@ const givenUpHours = 6
 
 /**
  * Who was taken and has had a run since that settles it is done; for whoever else, the queue is asked again. Who was read late
- * enough isn't hinted at any more; whoever could not be read where changes are forgotten is. The runs of each are looked up
+ * enough isn't hinted at any more. The runs of each are looked up
  * by their index (`offset 0`): of a table that has just been filled the planner would read them all. Hints are locked in the
  * order of people, as everybody does, or two would wait for each other.
  */
-async function settle(sql: ISql, id: string): Promise<void> {
+async function settle(sql: ISql, id: string, { ofApp }: { ofApp: boolean }): Promise<void> {
   await sql`
     with found as materialized (
       select distinct on (w.user_id) w.user_id, r.outcome, r.started_at,
         bool_or(r.added + r.removed > 0) over (partition by w.user_id) as changed, r.resync_id = ${id} as own,
         r.requests, r.resource_units
-      from resync_users w cross join lateral (select * from sync_runs r where ${settles(sql, id)} offset 0) r
+      from resync_users w cross join lateral (select * from sync_runs r where ${settles(sql, id, { ofApp })} offset 0) r
       where w.resync_id = ${id}
       order by w.user_id, r.started_at desc
     ), ended as materialized (
@@ -110,12 +110,6 @@ async function settle(sql: ISql, id: string): Promise<void> {
       order by h.user_id for update of h
     ), settled as (
       delete from delta_hints h using late_enough l where h.source = l.source and h.user_id = l.user_id
-    ), forgotten as (
-      insert into delta_hints (source, user_id, told_at, due_at)
-      select r.source, e.user_id, clock_timestamp(), clock_timestamp() from ended e, resyncs r
-      where r.id = ${id} and r.cause = 'expired' and e.outcome in ('failed', 'denied', 'needs_login')
-      order by 2
-      on conflict (source, user_id) do nothing
     ), counted as (
       select count(*)::int as done, (count(*) filter (where changed))::int as changed,
         (count(*) filter (where outcome = 'held'))::int as held,
@@ -134,7 +128,8 @@ async function settle(sql: ISql, id: string): Promise<void> {
 
 /**
  * As many as the window has room for and as are due by now, after the last one taken. Once all are taken that were due at its
- * start nobody else is likely to be, and there is no reason to wait for the end of the spread.
+ * start nobody else is likely to be, and there is no reason to wait for the end of the spread. Whose read began before the cutoff
+ * is due also where it was written down afterwards, which no read is by hours.
  */
 async function take(sql: ISql, id: string, step: ResyncStep): Promise<void> {
   const { window, jobSize, needsToken, absent } = step
@@ -153,7 +148,8 @@ async function take(sql: ISql, id: string, step: ResyncStep): Promise<void> {
     room.syncedAt === null
       ? sql`u.last_synced_at is null and u.id > ${room.userId}`
       : sql`(u.last_synced_at, u.id) > (${room.syncedAt}::text::timestamptz, ${room.userId}::uuid)
-          and u.last_synced_at < ${room.cutoffAt}::text::timestamptz`
+          and u.last_synced_at < ${room.cutoffAt}::text::timestamptz + ${givenUpHours} * interval '1 hour'
+          and (u.last_synced_at < ${room.cutoffAt}::text::timestamptz or u.snapshot_at < ${room.cutoffAt}::text::timestamptz)`
   // The cursor goes in as a value, and `offset 0` keeps the tokens inside: so what one step looks at doesn't grow with those
   // who are stored, whatever the planner knows of a table that has just been filled.
   const [{ taken } = { taken: 0 }] = await sql<{ taken: number }[]>`

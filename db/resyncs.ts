@@ -208,6 +208,9 @@ type EndedEarly = { id: string; source: string; cause: string }
  * so that the next round finds its links too old.
  */
 async function letGo(sql: ISql, { id, source, cause }: EndedEarly): Promise<void> {
+  await sql`
+    update delta_hints set due_at = clock_timestamp()
+    where source = ${source} and user_id in (select user_id from resync_users where resync_id = ${id})`
   await sql`delete from resync_users where resync_id = ${id}`
   if (cause === 'expired')
     await sql`update delta_links set obtained_at = '-infinity' where source = ${source}`

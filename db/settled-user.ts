@@ -1,4 +1,5 @@
 import type { Database } from './client.ts'
+import { standingOf } from './entra-standing.ts'
 import type { Read } from './memberships.ts'
 import { readAgain, settledAfterSeconds } from './read-again.ts'
 
@@ -15,8 +16,8 @@ export function settleUser(db: Database, read: Read, { held, removes }: { held: 
       frozen_at = case when ${read.run.cause === 'absent'} then case when ${held} then u.frozen_at else clock_timestamp() end end,
       hidden_read = case when ${held} then u.hidden_read else ${read.reach.hidden} end,
       groups_read = case when ${held} or not ${removes} then u.groups_read or ${read.reach.groups}
-        else ${read.reach.groups} end${labelling(db, read)}
-    from ready cross join done where u.id = ready.id`
+        else ${read.reach.groups} end${labelling(db, read)}${standingOf(db, read, { held })}
+    from ready cross join done where u.id = ready.id returning u.id, u.enabled`
 }
 
 /** Further columns of `users` to set; nothing where nothing is told. */

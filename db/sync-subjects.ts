@@ -48,16 +48,16 @@ export async function findBatchSubjects(
   return await sql<SyncSubject[]>`
     select ${subjectColumns(db)}
     from users where id in (select value::uuid from json_array_elements_text(${JSON.stringify(userIds)}::text::json))
-      and ${isWaitedFor(db, resyncId)}
+      and ${isWaitedFor(db, resyncId, { ofApp: true })}
     order by id`
 }
 
 /** Taken by the resync, and not read since: the next step would count nothing of theirs. By indexes, as a step does it. */
-function isWaitedFor(db: Database, resyncId: string) {
+function isWaitedFor(db: Database, resyncId: string, { ofApp = false } = {}) {
   const sql = db.$client
   return sql`exists (
     select from resync_users w where w.resync_id = ${resyncId} and w.user_id = users.id
-      and (select true from sync_runs r where ${settles(sql, resyncId)} limit 1) is null)`
+      and (select true from sync_runs r where ${settles(sql, resyncId, { ofApp })} limit 1) is null)`
 }
 
 function subjectColumns(db: Database) {

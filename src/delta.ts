@@ -63,8 +63,9 @@ export async function readHints(
     })
     // After the new links were given, since what changes before is told by nobody; and before they are stored, since
     // afterwards nobody knows that the old ones have expired.
-    if (end.kind === 'expired') await beginResync(db, source, { mode: 'full', cause: 'expired' })
-    const spent = { requests: usage.requests, resourceUnits: usage.units, anew: end.kind !== 'changes' }
+    const everybody =
+      end.kind === 'expired' ? await beginResync(db, source, { mode: 'full', cause: 'expired' }) : undefined
+    const spent = { requests: usage.requests, resourceUnits: usage.units, anew: end.kind !== 'changes', everybody: everybody?.resync.id }
     return (await endHints(db, { ...about, ...spent }, links)) ? end : { ...end, kind: 'ended' }
   } catch (error) {
     throw await pausedBy(error, budget, 'low')

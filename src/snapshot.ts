@@ -34,6 +34,8 @@ export type Snapshot = {
    * information); a token that had it and lost it removes nothing. Default true.
    */
   groupsRead?: boolean
+  /** Whether the person may sign in, as the app is told; undefined where it isn't. `gone`: Graph knows no such person. */
+  standing?: 'enabled' | 'disabled' | 'gone' | undefined
   /** Labels of the person; null means "not told". */
   person?: Profile | undefined
   /** Graph's `request-id` of the last page. */

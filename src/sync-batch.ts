@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto'
 import type { Database } from '../db/client.ts'
-import { setEntraStanding } from '../db/entra-standing.ts'
 import { recordRun, type RunCost } from '../db/sync-runs.ts'
 import { findBatchSubjects, type SyncSubject } from '../db/sync-subjects.ts'
 import { databaseFailure, throwDatabaseFailure } from './database-failure.ts'
@@ -152,6 +151,9 @@ function withReach(read: UserRead, roles: readonly string[]): UserRead {
   return { ...read, snapshot: { ...snapshot, groupsRead, hidden: roles.includes('Member.Read.Hidden') } }
 }
 
+const standingOf = (enabled: boolean | undefined): Snapshot['standing'] =>
+  enabled === undefined ? undefined : enabled ? 'enabled' : 'disabled'
+
 async function settleOne(
   db: Database,
   source: BatchSource,
@@ -174,11 +176,8 @@ async function settleOne(
     if (read.kind === 'failed') throw read.error
     const isGone = read.kind === 'gone'
     const snapshot: Snapshot = isGone
-      ? { beganAt: subject.now, memberships: [], requestId: undefined, hidden: true }
-      : read.snapshot
-    // Before there is a run, after which nobody reads them again for this resync.
-    if (read.kind === 'snapshot' && read.enabled !== undefined)
-      await setEntraStanding(db, subject.userId, { enabled: read.enabled, beganAt: snapshot.beganAt })
+      ? { beganAt: subject.now, memberships: [], requestId: undefined, hidden: true, standing: 'gone' }
+      : { ...read.snapshot, standing: standingOf(read.enabled) }
     const rules = isGone ? { ...source.rules, guard: noGuard } : source.rules
     const { outcome, left } = await reconcile(
       db,
@@ -187,11 +186,8 @@ async function settleOne(
       { ...run, graphRequestId: snapshot.requestId },
       rules,
     )
-    // That somebody is gone is held with their groups: an answer can be wrong about everybody.
     if (!isGone) return { outcome, left, runId: run.id }
-    if (outcome === 'held') return { outcome, ...nothing }
-    await setEntraStanding(db, subject.userId, { enabled: false, beganAt: snapshot.beganAt })
-    return { outcome: 'gone', ...nothing }
+    return { outcome: outcome === 'held' ? 'held' : 'gone', ...nothing }
   } catch (thrown) {
     const error = databaseFailure(thrown)
     // No run says that they were read: the resync asks for them again.

@@ -5,7 +5,6 @@ import { cancelResync } from '../db/resyncs.ts'
 import { registerSource } from '../db/sources.ts'
 import { createBatchEnqueue } from '../src/queue/enqueue.ts'
 import { advanceResync, beginResync } from '../src/resync.ts'
-import { syncUser } from '../src/sync.ts'
 import {
   aboutOf,
   beginDelta,
@@ -13,6 +12,7 @@ import {
   fullsOf,
   nobody,
   read,
+  readSlowly,
   round,
   givenDeltaWorld,
 } from './support/delta-world.ts'
@@ -191,7 +191,7 @@ test('links go with the tenant they are of, and one that is late is not stored',
 
 test('who is stored in a group after changes have told that it is gone is read once more', async () => {
   const { world, ids, tenant } = await given(1)
-  const { db, source } = world
+  const { db } = world
   const [outer, inner] = ['Outer', 'Inner'].map(
     (displayName) => tenant.addGroup({ displayName, kind: 'security' }).id,
   )
@@ -199,21 +199,10 @@ test('who is stored in a group after changes have told that it is gone is read o
   await round(world)
   tenant.addMember(inner!, ids[0]!)
   let told: Awaited<ReturnType<typeof round>> | undefined
-  const openGraph: typeof source.openGraph = (...args) => {
-    const graph = source.openGraph(...args)
-    return {
-      ...graph,
-      request: async (request) => {
-        const answer = await graph.request(request)
-        if (!told) tenant.deleteGroup(inner!)
-        told ??= await round(world)
-        return answer
-      },
-    }
-  }
-  const [{ id: userId }] = await db.$client<[{ id: string }]>`select id from users`
-  const job = { userId, source: source.slug, tenantId: tenant.id, cause: 'login' as const }
-  const late = await syncUser({ db, sources: new Map([[source.slug, { ...source, openGraph }]]) }, job)
+  const late = await readSlowly(world, ids[0]!, async () => {
+    tenant.deleteGroup(inner!)
+    told = await round(world)
+  })
   expect(late).toMatchObject({ outcome: 'applied', counts: { added: 2 } })
   expect(told).toMatchObject({ kind: 'changes', hinted: 0 })
   await minutesPass(db)

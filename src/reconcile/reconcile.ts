@@ -81,6 +81,7 @@ export async function reconcile(
     remote: snapshot.memberships.length,
     reach: { hidden: snapshot.hidden ?? false, groups: snapshot.groupsRead ?? true },
     person: snapshot.person,
+    standing: standingOf(snapshot),
     run: { ...run, graphRequestId: run.graphRequestId ?? snapshot.requestId },
     lockTimeoutMs,
   }
@@ -93,6 +94,11 @@ export async function reconcile(
     throw databaseFailure(thrown)
   }
   throw new SyncError('database_failed', `other runs of the user got in between ${plans} times`)
+}
+
+/** That somebody is gone is held with their groups: an answer can be wrong about everybody. */
+function standingOf({ standing }: Snapshot): Read['standing'] {
+  return standing && { enabled: standing === 'enabled', evenIfHeld: standing !== 'gone' }
 }
 
 /** Undefined where the user's row changed after the plan was made. */

@@ -1,8 +1,9 @@
 import { listResyncs, type StoredResync } from '../../db/resyncs.ts'
 import { readHints, type DeltaEnd } from '../../src/delta.ts'
 import { beginResync } from '../../src/resync.ts'
+import { syncUser, type SyncEnd } from '../../src/sync.ts'
 import { givenAppWorld } from './app-world.ts'
-import { endOf, fastResync } from './resyncs.ts'
+import { endOf, fastResync, minutesPass } from './resyncs.ts'
 import type { World } from './world.ts'
 
 /** Worlds of an app that is told of changes, which a test asks for itself. */
@@ -42,6 +43,37 @@ export async function round(world: World): Promise<DeltaEnd & { resync: StoredRe
 export async function fullsOf({ db }: World): Promise<StoredResync[]> {
   const fulls = (await listResyncs(db, 9)).filter(({ mode }) => mode === 'full')
   return await Promise.all(fulls.map(async ({ id }) => await endOf(db, id)))
+}
+
+/** A run of the person's own token; `meanwhile` happens once, after Graph has told their groups and before these are stored. */
+export async function readSlowly(
+  { db, source, simulator }: World,
+  person: string,
+  meanwhile: () => Promise<unknown> = async () => undefined,
+): Promise<SyncEnd> {
+  let happened: Promise<unknown> | undefined
+  const openGraph: typeof source.openGraph = (...args) => {
+    const graph = source.openGraph(...args)
+    return {
+      ...graph,
+      request: async (request) => {
+        const answer = await graph.request(request)
+        if (JSON.stringify(request).includes('transitiveMemberOf')) await (happened ??= meanwhile())
+        return answer
+      },
+    }
+  }
+  const [{ id: userId }] = await db.$client<
+    [{ id: string }]
+  >`select id from users where object_id = ${person}`
+  const job = { userId, source: source.slug, tenantId: simulator.tenant.id, cause: 'login' as const }
+  return await syncUser({ db, sources: new Map([[source.slug, { ...source, openGraph }]]) }, job)
+}
+
+/** Minutes later, so that whoever was told of too early is due. */
+export async function laterRound(world: World) {
+  await minutesPass(world.db)
+  return await round(world)
 }
 
 /** What hints of a resync are about. */
