@@ -42,6 +42,13 @@ export async function findKnownGroups(
   return row ?? { now: '', objectIds: [] }
 }
 
+/** Whether a group of a tenant has a row, be it deleted. */
+export async function isKnownGroup(db: Database, tenantId: string, objectId: string): Promise<boolean> {
+  const { count } = await db.$client`
+    select from groups where tenant_id = ${tenantId} and object_id = ${objectId}`
+  return count > 0
+}
+
 /** How many memberships of origin `entra` these groups of a tenant have together. */
 export async function countMemberships(
   db: Database,

@@ -124,31 +124,30 @@ const maxLeftOver = 500
  * Everybody who is hinted at is known: the resync ends when they are done. With it the links of the next round are stored,
  * so that a worker that dies before reads the same round again. False, and nothing is stored, where the resync has ended
  * meanwhile: then the next round reads the same. `anew`: they are new ones of a round that found the old ones forgotten, which
- * others don't take back.
+ * others don't take back. `everybody`: what was forgotten may concern anybody, who stays hinted at until they are read late
+ * enough, by the resync of everybody or from so many seconds on by rounds.
  */
 export async function endHints(
   db: Database,
-  about: HintedResync & { requests: number; resourceUnits: number; anew?: boolean; everybody?: string | undefined },
+  about: HintedResync & {
+    requests: number
+    resourceUnits: number
+    anew?: boolean
+    everybody?: { dueInSeconds: number } | undefined
+  },
   links: readonly DeltaLink[],
 ): Promise<boolean> {
-  const { resyncId, source, tenantId, requests, resourceUnits, anew = false, everybody = null } = about
+  const { resyncId, source, tenantId, requests, resourceUnits, anew = false, everybody } = about
   return await transaction(db, async (sql) => {
     // Locked first, so that what is counted below is as the last step has left it.
     const running =
       await sql`select from resyncs where id = ${resyncId} and state = 'running' for no key update`
     if (running.count === 0) return false
-    const full = await sql<{ state: string }[]>`select state from resyncs where id = ${everybody} for share`
-    const isLost = ['cancelled', 'failed'].includes(full[0]?.state ?? '')
-    if (everybody !== null)
-      await sql`
-        insert into delta_hints (source, user_id, told_at, due_at)
-        select ${source}, u.id, clock_timestamp(), clock_timestamp()
-        from users u join delegated_tokens t on t.user_id = u.id and t.source = ${source} where u.disabled_by = 'local' order by 2
-        on conflict (source, user_id) do update set told_at = excluded.told_at, due_at = excluded.due_at`
+    if (everybody) await hintEverybody(sql, about, everybody)
     // Not for a source that another worker knows with another tenant by now.
     await sql`
       insert into delta_links (source, resource, link, obtained_at)
-      select ${source}, resource, link, case when ${isLost} then '-infinity' else clock_timestamp() end
+      select ${source}, resource, link, clock_timestamp()
       from json_to_recordset(${JSON.stringify(links)}::text::json) as l(resource text, link text)
       where not exists (select from sources where slug = ${source} and tenant_id <> ${tenantId})
       on conflict (source, resource) do update set link = excluded.link, obtained_at = excluded.obtained_at
@@ -161,6 +160,21 @@ export async function endHints(
       from people where id = ${resyncId}`
     return true
   })
+}
+
+/** Those too who are disabled here, and read once that ends. */
+async function hintEverybody(
+  sql: ISql,
+  { source, tenantId }: HintedResync,
+  { dueInSeconds }: { dueInSeconds: number },
+): Promise<void> {
+  await sql`
+    insert into delta_hints (source, user_id, told_at, due_at)
+    select ${source}, u.id, now, now + ${dueInSeconds} * interval '1 second'
+    from clock_timestamp() now, users u join delegated_tokens t on t.user_id = u.id and t.source = ${source}
+    where u.tenant_id = ${tenantId} and u.kind = 'person'
+    order by u.id
+    on conflict (source, user_id) do update set told_at = excluded.told_at, due_at = excluded.due_at`
 }
 
 /**

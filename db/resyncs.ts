@@ -208,9 +208,14 @@ type EndedEarly = { id: string; source: string; cause: string }
  * so that the next round finds its links too old.
  */
 async function letGo(sql: ISql, { id, source, cause }: EndedEarly): Promise<void> {
+  // Those who were taken of them don't wait for the interval in which who can't be read is taken.
   await sql`
-    update delta_hints set due_at = clock_timestamp()
-    where source = ${source} and user_id in (select user_id from resync_users where resync_id = ${id})`
+    with taken as materialized (
+      select user_id from delta_hints
+      where source = ${source} and user_id in (select user_id from resync_users where resync_id = ${id})
+      order by user_id for update
+    )
+    update delta_hints set due_at = clock_timestamp() where source = ${source} and user_id in (select user_id from taken)`
   await sql`delete from resync_users where resync_id = ${id}`
   if (cause === 'expired')
     await sql`update delta_links set obtained_at = '-infinity' where source = ${source}`

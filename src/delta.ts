@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import type { Database } from '../db/client.ts'
 import { findDeltaLinks, type DeltaLink } from '../db/delta-links.ts'
+import { isKnownGroup } from '../db/groups.ts'
 import { endHints, hintAgain, hintMembers, hintUsers, labelGroups } from '../db/hints.ts'
+import { settledAfterSeconds } from '../db/read-again.ts'
 import { confirmDeletions, type Deletions, type Noticed } from './deletions.ts'
 import { TokenRejected } from './errors.ts'
 import { LinkExpired } from './graph/answer.ts'
@@ -63,13 +65,18 @@ export async function readHints(
     })
     // After the new links were given, since what changes before is told by nobody; and before they are stored, since
     // afterwards nobody knows that the old ones have expired.
-    const everybody =
-      end.kind === 'expired' ? await beginResync(db, source, { mode: 'full', cause: 'expired' }) : undefined
-    const spent = { requests: usage.requests, resourceUnits: usage.units, anew: end.kind !== 'changes', everybody: everybody?.resync.id }
-    return (await endHints(db, { ...about, ...spent }, links)) ? end : { ...end, kind: 'ended' }
+    if (end.kind === 'expired') await beginResync(db, source, { mode: 'full', cause: 'expired' })
+    const spent = { requests: usage.requests, resourceUnits: usage.units, anew: end.kind !== 'changes' }
+    const everybody = end.kind === 'expired' ? { dueInSeconds: laterThan(source.resync) } : undefined
+    return (await endHints(db, { ...about, ...spent, everybody }, links)) ? end : { ...end, kind: 'ended' }
   } catch (error) {
     throw await pausedBy(error, budget, 'low')
   }
+}
+
+/** When a resync of everybody that begins now is over, or should be. */
+function laterThan({ spreadSeconds }: ResyncSource['resync']): number {
+  return 2 * spreadSeconds + settledAfterSeconds
 }
 
 type About = { resyncId: string; tenantId: string; source: string }
@@ -131,7 +138,7 @@ function collectHints(
   { beganAt, filter }: { beganAt: string; filter: GroupFilter | undefined },
 ) {
   let hinted = 0
-  const nested = new Set<string>()
+  const nested = new Map<string, number>()
   const removed = new Set<string>()
   const take = async (objectIds: readonly string[]) => {
     if (objectIds.length > 0) hinted += await hintUsers(db, about, objectIds)
@@ -154,13 +161,16 @@ function collectHints(
       const gone = entries.flatMap((entry) => (entry.removed ? [entry.objectId] : []))
       for (const group of gone) removed.add(group)
       await takeMembers(gone)
-      for (const group of new Set(entries.flatMap(({ groups }) => groups))) {
-        if (nested.has(group)) continue
-        nested.add(group)
-        await readPeopleIn(graph, group, take)
-        // Right after the others, most of whom they are: else a fast worker reads them in between, and twice.
-        await takeMembers([group])
-      }
+      for (const { objectId: outer, groups, left } of entries)
+        for (const group of groups) {
+          const listed = nested.get(group) ?? (await readPeopleIn(graph, group, take))
+          // Right after the others, most of whom they are: else a fast worker reads them in between, and twice.
+          if (!nested.has(group)) await takeMembers([group])
+          nested.set(group, listed)
+          // Of hidden membership, say: nobody is known to be in it, and anybody may have what it was in through it.
+          if (listed === 0 && left.includes(group) && !(await isKnownGroup(db, about.tenantId, group)))
+            await takeMembers([outer])
+        }
     },
   }
 }

@@ -12,6 +12,7 @@ import {
   read,
   round,
   givenDeltaWorld,
+  laterRound,
 } from './support/delta-world.ts'
 import { endOf, fastResync, minutesPass } from './support/resyncs.ts'
 
@@ -111,4 +112,21 @@ test('who has a group that its new name keeps out is read by the round that tell
   expect(await storedGroups(first!)).toEqual([])
   expect(await storedGroups(second!)).toHaveLength(1)
   expect(await round(world)).toMatchObject({ kind: 'changes', hinted: 0 })
+})
+
+test('who was told of in rounds that were cancelled is read by the next one', async () => {
+  const { world, workers, ids, tenant } = await given(1)
+  const [person] = ids as [string]
+  const { db } = world
+  await workers.stop()
+  tenant.removeMember(remoteGroups(person)[0]!, person)
+  for (let index = 0; index < 6; index += 1) {
+    const id = await beginDelta(world)
+    await read(world, id)
+    await cancelResync(db, id)
+    await minutesPass(db)
+  }
+  await world.startWorkers(fastResync)
+  await laterRound(world)
+  expect(await storedGroups(person)).toEqual(remoteGroups(person))
 })

@@ -154,3 +154,22 @@ test('the schedule reads changes by itself, and where they are forgotten everybo
   await queue.add('start-resync', { source: 'entra-id', mode: 'delta' })
   await vi.waitFor(async () => expect(await kinds()).toContain('full expired running'), 20_000)
 })
+
+test('whoever has a group through one of hidden membership is read where that leaves it', async () => {
+  const { world, ids, tenant } = await given(1)
+  const [person] = ids as [string]
+  const outer = tenant.addGroup({ displayName: 'Outer', kind: 'security' }).id
+  const hidden = tenant.addGroup({
+    displayName: 'Hidden',
+    kind: 'microsoft365',
+    visibility: 'HiddenMembership',
+  }).id
+  tenant.addMember(outer, hidden)
+  tenant.addMember(hidden, person)
+  await login(person)
+  expect(await storedGroups(person)).toContain(outer)
+  await round(world)
+  tenant.removeMember(outer, hidden)
+  expect(await round(world)).toMatchObject({ hinted: 1 })
+  expect(await storedGroups(person)).not.toContain(outer)
+})

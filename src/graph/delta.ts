@@ -17,6 +17,8 @@ export type DeltaEntry = {
   /** Of a group: who joined or left it directly. Groups within it are told apart, devices and apps left out. */
   users: readonly string[]
   groups: readonly string[]
+  /** Those of `groups` that left. */
+  left: readonly string[]
   /** Labels of a group as far as they are told; undefined where none is. */
   labels: DeltaLabels | undefined
 }
@@ -116,13 +118,16 @@ function entryOf(told: z.output<typeof entry>): DeltaEntry {
     members.flatMap((each) => (each['@odata.type']?.toLowerCase() === type ? [each.id] : []))
   // One who has left may be told without a type: then either may be meant.
   const untyped = members.flatMap((each) => (each['@odata.type'] === undefined ? [each.id] : []))
+  const groups = [...of('#microsoft.graph.group'), ...untyped]
+  const left = new Set(members.flatMap((each) => (each['@removed'] === undefined ? [] : [each.id])))
   const { displayName = null, description = null, mail = null } = told
   const isTold = displayName !== null || description !== null || mail !== null
   return {
     objectId: told.id,
     removed: told['@removed'] !== undefined,
     users: [...of('#microsoft.graph.user'), ...untyped],
-    groups: [...of('#microsoft.graph.group'), ...untyped],
+    groups,
+    left: groups.filter((group) => left.has(group)),
     labels: isTold ? { displayName, description, mail } : undefined,
   }
 }
@@ -133,25 +138,28 @@ const memberPage = z.looseObject({
 })
 
 /**
- * Everybody in a group, through groups within it as well, page by page. A group that is gone has nobody.
+ * Everybody in a group, through groups within it as well, page by page. A group that is gone has nobody. Resolves with how many
+ * were listed.
  * @throws {SyncError} see {@link GraphClient.request}.
  */
 export async function readPeopleIn(
   client: GraphClient,
   groupId: string,
   onPage: (objectIds: readonly string[]) => Promise<void>,
-): Promise<void> {
+): Promise<number> {
   const seen = new Set<string>()
+  let listed = 0
   let path = `/groups/${encodeURIComponent(groupId)}/transitiveMembers/microsoft.graph.user?$select=id&$top=999&$count=true`
   for (;;) {
     const answer = await client.request({ path, headers: advanced, missing: 'empty' })
-    if (answer.status === 404) return
+    if (answer.status === 404) return listed
     const requestId = answer.headers.get('request-id') ?? undefined
     const page = memberPage.safeParse(answer.json)
     if (!page.success) throw unexpected('a page of members', requestId)
+    listed += page.data.value.length
     await onPage(page.data.value.map((each) => each.id))
     const next = page.data['@odata.nextLink']
-    if (next === undefined) return
+    if (next === undefined) return listed
     if (seen.has(next))
       throw new SyncError('unexpected_response', 'Graph repeats a next-page link', { requestId })
     seen.add(next)
