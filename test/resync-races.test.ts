@@ -100,7 +100,7 @@ test('who signs in after the app has read that they may not stays signed in', as
   expect(await db.$client`select from users where enabled`).toHaveLength(0)
 })
 
-test('who may not sign in any more is signed out before there is a run, after which nobody would look again', async () => {
+test('who may not sign in any more is disabled together with the run that says so, or is asked about again', async () => {
   const world = await open('postgres')
   const { db, simulator } = world
   const person = personIn(1)
@@ -110,6 +110,9 @@ test('who may not sign in any more is signed out before there is a run, after wh
     'begin raise exception ''the worker dies here''; end';
     create trigger refuse before insert on sync_runs for each row execute function refuse()`)
   await expect(sync()).rejects.toMatchObject({ code: 'database_failed' })
+  expect(await db.$client`select from users where enabled`).toHaveLength(1)
+  await db.$client`drop trigger refuse on sync_runs`
+  expect(await sync()).toEqual({ unchanged: 1 })
   expect(await db.$client`select from users where enabled`).toHaveLength(0)
 })
 
