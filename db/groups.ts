@@ -42,10 +42,14 @@ export async function findKnownGroups(
   return row ?? { now: '', objectIds: [] }
 }
 
-/** Whether a group of a tenant has a row, be it deleted. */
-export async function isKnownGroup(db: Database, tenantId: string, objectId: string): Promise<boolean> {
+/**
+ * Whether somebody is stored in a group of a tenant, by whom those are found who have more through it; or it is deleted, and
+ * whoever was in it is hinted at already.
+ */
+export async function isInhabited(db: Database, tenantId: string, objectId: string): Promise<boolean> {
   const { count } = await db.$client`
-    select from groups where tenant_id = ${tenantId} and object_id = ${objectId}`
+    select from groups g where tenant_id = ${tenantId} and object_id = ${objectId}
+      and (deleted_at is not null or exists (select from memberships m where m.group_id = g.id and m.origin = 'entra'))`
   return count > 0
 }
 

@@ -257,7 +257,7 @@ export async function applyWrites(
         (select count(*) from removed)::int as removed,
         exists (select from known where deleted_at is not null)
           or exists (select from written where not open) as skipped
-    ), unsettled as (${readJoinedAgain(db, beganAt)}
+    ), unsettled as (${readJoinedAgain(db)}
     ), settled as (${settleUser(db, read, { held: held.length > 0, removes: writes.remove.length > 0 })}
     )${signingOut(db, read, 'settled')}
     insert into sync_runs (id, user_id, source, cause, resync_id, started_at, outcome, graph_request_id, remote_count,

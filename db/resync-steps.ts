@@ -161,6 +161,7 @@ async function take(sql: ISql, id: string, step: ResyncStep): Promise<void> {
       from users u cross join lateral (
         select state from delegated_tokens where user_id = u.id and source = ${room.source} offset 0) t
       where ${page} and u.kind = 'person' and u.disabled_by is distinct from 'local'
+        and not exists (select from resync_users w where w.resync_id = ${id} and w.user_id = u.id)
       order by u.last_synced_at nulls first, u.id limit ${room.room}
     ), made as (
       insert into resync_users (resync_id, user_id) select ${id}, id from page where is_work on conflict do nothing

@@ -34,12 +34,12 @@ export function labelling(db: Database, { person }: Read) {
  * Who has joined a group is read once more when Graph's index has settled: that the group, or what it is in, was left may have
  * been told while this read went on, when nobody knew yet whom that concerns.
  */
-export function readJoinedAgain({ $client: sql }: Database, beganAt: string) {
+export function readJoinedAgain({ $client: sql }: Database) {
   return readAgain(
     sql,
     sql`
-    select ready.id as user_id, ${beganAt}::timestamptz as told_at,
-      ${beganAt}::timestamptz + ${settledAfterSeconds} * interval '1 second' as due_at
+    select ready.id as user_id, clock_timestamp() as told_at,
+      clock_timestamp() + ${settledAfterSeconds} * interval '1 second' as due_at
     from ready cross join done where done.added > 0`,
   )
 }

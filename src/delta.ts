@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Database } from '../db/client.ts'
 import { findDeltaLinks, type DeltaLink } from '../db/delta-links.ts'
-import { isKnownGroup } from '../db/groups.ts'
+import { isInhabited } from '../db/groups.ts'
 import { endHints, hintAgain, hintMembers, hintUsers, labelGroups } from '../db/hints.ts'
 import { settledAfterSeconds } from '../db/read-again.ts'
 import { confirmDeletions, type Deletions, type Noticed } from './deletions.ts'
@@ -168,7 +168,7 @@ function collectHints(
           if (!nested.has(group)) await takeMembers([group])
           nested.set(group, listed)
           // Of hidden membership, say: nobody is known to be in it, and anybody may have what it was in through it.
-          if (listed === 0 && left.includes(group) && !(await isKnownGroup(db, about.tenantId, group)))
+          if (listed === 0 && left.includes(group) && !(await isInhabited(db, about.tenantId, group)))
             await takeMembers([outer])
         }
     },

@@ -1,12 +1,13 @@
 import { expect, test } from 'vitest'
 import { setDisabled } from '../db/admissions.ts'
 import { cancelResync, listResyncs } from '../db/resyncs.ts'
-import { beginResync } from '../src/resync.ts'
+import { advanceResync, beginResync } from '../src/resync.ts'
 import {
   beginDelta,
   fullsOf,
   givenDeltaWorld,
   laterRound,
+  nobody,
   read,
   readSlowly,
   round,
@@ -105,4 +106,25 @@ test('what the index does not show yet when everybody is read is read later', as
   world.simulator.lag.catchUp()
   await laterRound(world)
   expect(await storedGroups(person)).toEqual(remoteGroups(person))
+})
+
+test('who is taken while a read that began before the cutoff is under way is taken, and counted, once', async () => {
+  const { world, workers, ids } = await given(2)
+  const [person] = ids as [string]
+  const { db, source } = world
+  await workers.stop()
+  let id = ''
+  await readSlowly(world, person, async () => {
+    id = (await beginResync(db, source, { mode: 'full', cause: 'manual' })).resync.id
+    // Room for one: the oldest, whose read is under way.
+    await db.$client`update users set last_synced_at = last_synced_at - interval '1 hour' where object_id = ${person}`
+    await db.$client`update resyncs set spread_seconds = 7200, begins_at = clock_timestamp() - interval '10 minutes' where id = ${id}`
+    // The app takes 18 at a time, or all that are left: so a source that people's own tokens read.
+    const step = { ...source, resync: { ...source.resync, read: 'delegated' as const } }
+    expect(await advanceResync({ db, ...nobody }, step, id)).toMatchObject({ taken: 1 })
+    await db.$client`update resyncs set spread_seconds = 0 where id = ${id}`
+  })
+  await world.startWorkers(fastResync)
+  const [ended] = await fullsOf(world)
+  expect(ended).toMatchObject({ due: 2, taken: 2, done: 2 })
 })

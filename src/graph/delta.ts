@@ -17,7 +17,7 @@ export type DeltaEntry = {
   /** Of a group: who joined or left it directly. Groups within it are told apart, devices and apps left out. */
   users: readonly string[]
   groups: readonly string[]
-  /** Those of `groups` that left. */
+  /** Those of `groups` that left, as far as Graph tells that they are groups. */
   left: readonly string[]
   /** Labels of a group as far as they are told; undefined where none is. */
   labels: DeltaLabels | undefined
@@ -118,7 +118,6 @@ function entryOf(told: z.output<typeof entry>): DeltaEntry {
     members.flatMap((each) => (each['@odata.type']?.toLowerCase() === type ? [each.id] : []))
   // One who has left may be told without a type: then either may be meant.
   const untyped = members.flatMap((each) => (each['@odata.type'] === undefined ? [each.id] : []))
-  const groups = [...of('#microsoft.graph.group'), ...untyped]
   const left = new Set(members.flatMap((each) => (each['@removed'] === undefined ? [] : [each.id])))
   const { displayName = null, description = null, mail = null } = told
   const isTold = displayName !== null || description !== null || mail !== null
@@ -126,8 +125,8 @@ function entryOf(told: z.output<typeof entry>): DeltaEntry {
     objectId: told.id,
     removed: told['@removed'] !== undefined,
     users: [...of('#microsoft.graph.user'), ...untyped],
-    groups,
-    left: groups.filter((group) => left.has(group)),
+    groups: [...of('#microsoft.graph.group'), ...untyped],
+    left: of('#microsoft.graph.group').filter((group) => left.has(group)),
     labels: isTold ? { displayName, description, mail } : undefined,
   }
 }
