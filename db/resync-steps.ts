@@ -226,3 +226,20 @@ export async function markTakenEnqueued(
     update resync_users w set enqueued_at = clock_timestamp()
     from taken where w.resync_id = ${resyncId} and w.user_id = taken.user_id`
 }
+
+/**
+ * They are taken anew, so that the next step asks for them: what was read of them was overtaken by a newer read, which says
+ * nothing of what the resync waits for. In the order of people, as everybody locks them.
+ */
+export async function takeAnew(db: Database, resyncId: string, userIds: readonly string[]): Promise<void> {
+  await db.$client`
+    with resync as materialized (
+      select id from resyncs where id = ${resyncId} for share
+    ), taken as materialized (
+      select w.user_id from resync join resync_users w on w.resync_id = resync.id
+      where w.user_id in (select value::uuid from json_array_elements_text(${JSON.stringify(userIds)}::text::json))
+      order by w.user_id for update of w
+    )
+    update resync_users w set taken_at = clock_timestamp(), enqueued_at = null
+    from taken where w.resync_id = ${resyncId} and w.user_id = taken.user_id`
+}

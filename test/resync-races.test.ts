@@ -116,6 +116,40 @@ test('who may not sign in any more is disabled together with the run that says s
   expect(await db.$client`select from users where enabled`).toHaveLength(0)
 })
 
+test('whom a sign-in overtakes while a batch reads them is asked for again with the next step', async () => {
+  const world = await open('postgres')
+  const { db, source } = world
+  const { job, resync } = await taken(world, [personIn(1), personIn(1)])
+  const overtaken = job.userIds[0]!
+  const openGraph: typeof source.openGraph = (...args) => {
+    const graph = source.openGraph(...args)
+    return {
+      ...graph,
+      request: async (request) => {
+        const answer = await graph.request(request)
+        await db.$client`update users set snapshot_at = clock_timestamp() where id = ${overtaken}`
+        return answer
+      },
+    }
+  }
+  const sources = new Map([[source.slug, { ...source, openGraph }]])
+  expect(await syncBatch({ db, sources }, job)).toEqual({ stale: 1, unchanged: 1 })
+  const asked: (readonly string[])[] = []
+  const enqueueBatches = async (jobs: readonly SyncBatchJob[]) => {
+    asked.push(...jobs.map(({ userIds }) => userIds))
+    return true
+  }
+  const step = async () =>
+    await advanceResync({ db, enqueue: async () => false, enqueueBatches }, source, resync.id)
+  expect(await step()).toMatchObject({ state: 'running', done: 1 })
+  expect(asked).toEqual([[overtaken]])
+  expect(await syncBatch({ db, sources: new Map([[source.slug, source]]) }, job)).toEqual({
+    skipped: 1,
+    unchanged: 1,
+  })
+  expect(await step()).toMatchObject({ state: 'done', done: 2 })
+})
+
 test('a batch that comes again reads those only who have no run, or were told of since', async () => {
   const world = await open('postgres')
   const { $client: sql } = world.db
