@@ -68,18 +68,26 @@ async function takeAgain(
   return row?.many ?? 0
 }
 
+/** People who are taken again at once, of whom there may be as many as there are people: a statement of some tenths of a second. */
+export const maxAgain = 5000
+
 /**
  * Takes those once more of whom was told a while ago and who haven't been read late enough since, whatever became of the
  * resync that took them: Graph tells of a change at once, and answers from an index that may not know of it for minutes. Who
- * can't be read at all is taken in growing intervals.
+ * can't be read at all is taken in growing intervals. Those first who have been due for longest; the next round takes whom this
+ * one has no room for.
  */
 export async function hintAgain(db: Database, { resyncId, tenantId, source }: HintedResync): Promise<number> {
   const { count } = await db.$client`
     with running as materialized (
       select id from resyncs where id = ${resyncId} and state = 'running' for share
-    ), waiting as materialized (
+    ), longest as materialized (
       select user_id from delta_hints
       where source = ${source} and due_at <= clock_timestamp() and exists (select from running)
+      order by due_at, user_id limit ${maxAgain}
+    ), waiting as materialized (
+      select user_id from delta_hints
+      where source = ${source} and due_at <= clock_timestamp() and user_id in (select user_id from longest)
       order by user_id for update
     ), due as (
       update delta_hints set due_at = clock_timestamp() + greatest(
