@@ -10,27 +10,36 @@ export type GroupLabels = {
   groupTypes: readonly string[] | null
 }
 
-/** Columns as JSON arrays: serialised natively, parsed faster than records or array literals, any character kept. */
+/**
+ * Columns as JSON arrays: serialised natively, parsed faster than records or array literals, any character kept. One fragment
+ * and not one a column, since the client makes a promise of each.
+ */
 export function labelRows(db: Database, groups: readonly (GroupLabels & { objectId: string })[]) {
-  const sql = db.$client
-  const column = (values: readonly (string | boolean | null)[]) =>
-    sql`json_array_elements_text(${JSON.stringify(values)}::text::json)`
-  return sql`rows from (
-    ${column(groups.map(({ objectId }) => objectId))}, ${column(groups.map(({ displayName }) => displayName))},
-    ${column(groups.map(({ description }) => description))}, ${column(groups.map(({ mail }) => mail))},
-    ${column(groups.map(({ securityEnabled }) => securityEnabled))},
-    ${column(groups.map(({ mailEnabled }) => mailEnabled))},
-    ${column(groups.map(({ groupTypes }) => groupTypes && texts(groupTypes)))}
+  const column = (of: (group: GroupLabels & { objectId: string }) => string | boolean | null) =>
+    JSON.stringify(groups.map(of))
+  return db.$client`rows from (
+    json_array_elements_text(${column(({ objectId }) => objectId)}::text::json),
+    json_array_elements_text(${column(({ displayName }) => displayName)}::text::json),
+    json_array_elements_text(${column(({ description }) => description)}::text::json),
+    json_array_elements_text(${column(({ mail }) => mail)}::text::json),
+    json_array_elements_text(${column(({ securityEnabled }) => securityEnabled)}::text::json),
+    json_array_elements_text(${column(({ mailEnabled }) => mailEnabled)}::text::json),
+    json_array_elements_text(${column(({ groupTypes }) => groupTypes && texts(groupTypes))}::text::json)
   ) as r (object_id, display_name, description, mail, security_enabled, mail_enabled, group_types)`
 }
 
-/** A null never overwrites, and a read older than the labels stored only fills gaps. */
+const labels = ['display_name', 'description', 'mail', 'security_enabled', 'mail_enabled', 'group_types']
+
+const newestOfEach = labels
+  .map(
+    (label) => `${label} = case when g.last_seen_at <= excluded.last_seen_at
+    then coalesce(excluded.${label}, g.${label}) else coalesce(g.${label}, excluded.${label}) end`,
+  )
+  .join(', ')
+
+/** A null never overwrites, and a read older than the labels stored only fills gaps. A text of ours that nothing is put into. */
 export function labelsOfNewest(db: Database) {
-  const sql = db.$client
-  const label = (name: string) => sql`${sql(name)} = case when g.last_seen_at <= excluded.last_seen_at
-    then coalesce(excluded.${sql(name)}, g.${sql(name)}) else coalesce(g.${sql(name)}, excluded.${sql(name)}) end`
-  return sql`${label('display_name')}, ${label('description')}, ${label('mail')}, ${label('security_enabled')},
-    ${label('mail_enabled')}, ${label('group_types')}`
+  return db.$client.unsafe(newestOfEach)
 }
 
 /** A Postgres array of ids. */
