@@ -22,7 +22,8 @@ export type FullRun = {
 /** Milliseconds between two sign-ins, whatever becomes of the one before. */
 export const signInEvery = 200
 
-const idleSignIns = 100
+/** So many that the 95th percentile of several runs is about the same. */
+const idleSignIns = 300
 
 /** Milliseconds between two looks at how far a resync is. */
 const lookEvery = 100

@@ -61,6 +61,12 @@ export type LargeTenant = {
   close: () => Promise<void>
 }
 
+/**
+ * Megabytes that a worker's heap may have. On a machine with much memory V8 lets garbage lie until the heap is several times
+ * what is in use, so that a peak tells how long a worker has run and not how much it keeps.
+ */
+export const heapMegabytes = Number(process.env['BENCH_HEAP_MB'] ?? 512)
+
 /** A simulated tenant in a process of its own. */
 export async function openLargeTenant(people: number, signers: number): Promise<LargeTenant> {
   const tenant = startProcess('large-tenant-process.ts', [`${people}`, '5', '200', `${signers}`], process.env)
@@ -124,6 +130,7 @@ export async function openResyncWorld(
       // Nothing of the shell's but what Node needs: a setting of ours there isn't this worker's.
       const worker = startProcess('worker-process.ts', [prefix], {
         PATH: process.env['PATH'],
+        ...(heapMegabytes > 0 ? { NODE_OPTIONS: `--max-old-space-size=${heapMegabytes}` } : {}),
         ...environment,
         GRAPH_UNITS_PER_10S: `${units}`,
         NODE_EXTRA_CA_CERTS: authority,

@@ -54,8 +54,8 @@ export async function summariseWave(db: Database, since: string): Promise<WaveSu
         where started_at >= ${since} and user_id in (select user_id from event))::int as "groupsCreated",
       (select count(*) from memberships
         where origin = 'entra' and user_id in (select user_id from event))::int as memberships,
-      (select coalesce(round(percentile_cont(0.5) within group (order by ms)), 0) from run)::int as "p50Ms",
-      (select coalesce(round(percentile_cont(0.95) within group (order by ms)), 0) from run)::int as "p95Ms"`
+      (select coalesce(percentile_cont(0.5) within group (order by ms), 0) from run)::float8 as "p50Ms",
+      (select coalesce(percentile_cont(0.95) within group (order by ms), 0) from run)::float8 as "p95Ms"`
   const outcomes = await sql<{ outcome: string; events: number }[]>`
     select coalesce(r.outcome, 'pending') as outcome, count(*)::int as events
     from login_events e left join lateral (

@@ -202,7 +202,8 @@ async function signInEveryone(started: Started, signal: AbortSignal): Promise<Wa
 const good = new Set(['applied', 'unchanged'])
 
 function tell(wave: Wave, { simulator }: Started, { json, exit }: StartCommandOptions): void {
-  const { signInErrors, ...summary } = wave
+  const { signInErrors, ...told } = wave
+  const summary = { ...told, p50Ms: Math.round(told.p50Ms), p95Ms: Math.round(told.p95Ms) }
   const seconds = Math.round(wave.seconds * 10) / 10
   const people = simulator?.tenant.users().length ?? 0
   const bad = Object.entries(wave.outcomes).filter(([outcome]) => !good.has(outcome))
@@ -220,7 +221,7 @@ function tell(wave: Wave, { simulator }: Started, { json, exit }: StartCommandOp
   memberships     ${wave.memberships}
   outcomes        ${outcomes.join(', ') || 'none'}
   failures        ${failures}
-  sign-in to rows p50 ${wave.p50Ms} ms, p95 ${wave.p95Ms} ms
+  sign-in to rows p50 ${summary.p50Ms} ms, p95 ${summary.p95Ms} ms
   seconds         ${seconds}
 `)
   for (const message of new Set(signInErrors)) print(`  sign-in failed: ${message}`)
