@@ -68,8 +68,8 @@ async function takeAgain(
   return row?.many ?? 0
 }
 
-/** People who are taken again at once, of whom there may be as many as there are people: a statement of some tenths of a second. */
-export const maxAgain = 5000
+/** People who are taken again at once, of whom there may be as many as there are people: a statement of a second or two. */
+export const maxAgain = 20_000
 
 /**
  * Takes those once more of whom was told a while ago and who haven't been read late enough since, whatever became of the

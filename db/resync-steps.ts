@@ -228,18 +228,27 @@ export async function markTakenEnqueued(
 }
 
 /**
- * They are taken anew, so that the next step asks for them: what was read of them was overtaken by a newer read, which says
- * nothing of what the resync waits for. In the order of people, as everybody locks them.
+ * They are asked for by the next step: what was read of them from `now` on was overtaken by a newer read, which may say nothing
+ * of what the resync waits for. Their moment moves by as little as tells them from before, so that another job is made, a run
+ * that does settle it counts, and six hours are still all they get. Who was taken anew since has a job, or gets one. In the order
+ * of people, as everybody locks them.
  */
-export async function takeAnew(db: Database, resyncId: string, userIds: readonly string[]): Promise<void> {
+export async function askAnew(
+  db: Database,
+  resyncId: string,
+  people: readonly { userId: string; now: string }[],
+): Promise<void> {
+  const told = JSON.stringify(people.map(({ userId, now }) => ({ userId, readAt: now })))
   await db.$client`
     with resync as materialized (
       select id from resyncs where id = ${resyncId} for share
-    ), taken as materialized (
-      select w.user_id from resync join resync_users w on w.resync_id = resync.id
-      where w.user_id in (select value::uuid from json_array_elements_text(${JSON.stringify(userIds)}::text::json))
+    ), overtaken as materialized (
+      select w.user_id
+      from resync join resync_users w on w.resync_id = resync.id
+        join json_to_recordset(${told}::text::json) as l("userId" uuid, "readAt" timestamptz)
+          on w.user_id = l."userId" and w.taken_at <= l."readAt"
       order by w.user_id for update of w
     )
-    update resync_users w set taken_at = clock_timestamp(), enqueued_at = null
-    from taken where w.resync_id = ${resyncId} and w.user_id = taken.user_id`
+    update resync_users w set taken_at = taken_at + interval '1 microsecond', enqueued_at = null
+    from overtaken where w.resync_id = ${resyncId} and w.user_id = overtaken.user_id`
 }

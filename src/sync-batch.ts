@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Database } from '../db/client.ts'
-import { takeAnew } from '../db/resync-steps.ts'
+import { askAnew } from '../db/resync-steps.ts'
 import { recordRun, type RunCost } from '../db/sync-runs.ts'
 import { findBatchSubjects, type SyncSubject } from '../db/sync-subjects.ts'
 import { databaseFailure, throwDatabaseFailure } from './database-failure.ts'
@@ -58,7 +58,7 @@ export async function syncBatch(
   )
   const end: BatchEnd = skipped > 0 ? { skipped } : {}
   const departures: Departure[] = []
-  const overtaken: string[] = []
+  const overtaken: SyncSubject[] = []
   for (const [index, subject] of subjects.entries()) {
     // The round trips are all of them's; the first has them in its books.
     const cost = index === 0 ? spent : undefined
@@ -71,10 +71,10 @@ export async function syncBatch(
       cost,
     )
     end[outcome] = (end[outcome] ?? 0) + 1
-    if (outcome === 'stale') overtaken.push(subject.userId)
+    if (outcome === 'stale') overtaken.push(subject)
     departures.push(departure)
   }
-  if (overtaken.length > 0) await takeAnew(db, job.resyncId, overtaken).catch(throwDatabaseFailure)
+  if (overtaken.length > 0) await askAnew(db, job.resyncId, overtaken).catch(throwDatabaseFailure)
   const gone = await noticeGone(db, source, job, departures, attempt)
   return gone > 0 ? { ...end, groupsGone: gone } : end
 }
@@ -190,7 +190,7 @@ async function settleOne(
       { ...run, graphRequestId: snapshot.requestId },
       rules,
     )
-    if (!isGone) return { outcome, left, runId: run.id }
+    if (!isGone || outcome === 'stale') return { outcome, left, runId: run.id }
     return { outcome: outcome === 'held' ? 'held' : 'gone', ...nothing }
   } catch (thrown) {
     const error = databaseFailure(thrown)

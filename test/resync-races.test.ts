@@ -11,8 +11,7 @@ import { syncBatch } from '../src/sync-batch.ts'
 import { startResyncRunner } from '../workers/resync.ts'
 import { createResyncProcessor } from '../workers/schedules.ts'
 import { givenAppWorld } from './support/app-world.ts'
-import { endOf, fastResync, knowPeople } from './support/resyncs.ts'
-import type { World } from './support/world.ts'
+import { endOf, fastResync, knowPeople, takenBy } from './support/resyncs.ts'
 
 const silent = createLog('silent')
 
@@ -60,20 +59,7 @@ test('what has changed is asked of one tenant only: a source of several begins n
   expect(await listResyncs(db, 9)).toEqual([])
 })
 
-/** A resync that waits for these people, whom no worker looks after. */
-async function taken({ db, source, startWorkers }: World, people: readonly string[]) {
-  const workers = await startWorkers(fastResync)
-  for (const person of people) await login(person)
-  await workers.stop()
-  const { resync } = await beginResync(db, source, { mode: 'full', cause: 'manual' })
-  const jobs: SyncBatchJob[] = []
-  const enqueueBatches = async (told: readonly SyncBatchJob[]) => jobs.push(...told) > 0
-  await advanceResync({ db, enqueue: async () => false, enqueueBatches }, source, resync.id)
-  const [job] = jobs
-  if (!job) throw new Error('nobody was taken')
-  const sources = new Map([[source.slug, source]])
-  return { job, resync, sync: async () => await syncBatch({ db, sources }, job) }
-}
+const taken = takenBy(login)
 
 test('where nobody is there any more, neither groups nor accounts are taken from more people than the guard allows', async () => {
   const world = await open('postgres', { GUARD_RESYNC_MIN_REMOVALS: '3', GUARD_RESYNC_MAX_SHARE: '10' })
@@ -114,40 +100,6 @@ test('who may not sign in any more is disabled together with the run that says s
   await db.$client`drop trigger refuse on sync_runs`
   expect(await sync()).toEqual({ unchanged: 1 })
   expect(await db.$client`select from users where enabled`).toHaveLength(0)
-})
-
-test('whom a sign-in overtakes while a batch reads them is asked for again with the next step', async () => {
-  const world = await open('postgres')
-  const { db, source } = world
-  const { job, resync } = await taken(world, [personIn(1), personIn(1)])
-  const overtaken = job.userIds[0]!
-  const openGraph: typeof source.openGraph = (...args) => {
-    const graph = source.openGraph(...args)
-    return {
-      ...graph,
-      request: async (request) => {
-        const answer = await graph.request(request)
-        await db.$client`update users set snapshot_at = clock_timestamp() where id = ${overtaken}`
-        return answer
-      },
-    }
-  }
-  const sources = new Map([[source.slug, { ...source, openGraph }]])
-  expect(await syncBatch({ db, sources }, job)).toEqual({ stale: 1, unchanged: 1 })
-  const asked: (readonly string[])[] = []
-  const enqueueBatches = async (jobs: readonly SyncBatchJob[]) => {
-    asked.push(...jobs.map(({ userIds }) => userIds))
-    return true
-  }
-  const step = async () =>
-    await advanceResync({ db, enqueue: async () => false, enqueueBatches }, source, resync.id)
-  expect(await step()).toMatchObject({ state: 'running', done: 1 })
-  expect(asked).toEqual([[overtaken]])
-  expect(await syncBatch({ db, sources: new Map([[source.slug, source]]) }, job)).toEqual({
-    skipped: 1,
-    unchanged: 1,
-  })
-  expect(await step()).toMatchObject({ state: 'done', done: 2 })
 })
 
 test('a batch that comes again reads those only who have no run, or were told of since', async () => {

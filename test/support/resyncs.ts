@@ -1,7 +1,9 @@
 import { vi } from 'vitest'
 import type { Database } from '../../db/client.ts'
 import { findResync, type StoredResync } from '../../db/resyncs.ts'
-import { beginResync, type ResyncSource } from '../../src/resync.ts'
+import type { SyncBatchJob } from '../../src/queue/catalogue.ts'
+import { advanceResync, beginResync, type ResyncSource } from '../../src/resync.ts'
+import { syncBatch } from '../../src/sync-batch.ts'
 import type { World } from './world.ts'
 
 /** Workers that make the steps of a resync as fast as they can. */
@@ -41,4 +43,21 @@ export async function knowPeople({ db, simulator, source }: World, people: reado
     )
     insert into delegated_tokens (user_id, source, sealed, key_id, expires_at, scopes, state)
     select id, ${source.slug}, '', '', now(), '{}', 'needs_login' from known`
+}
+
+/** Begins a resync that waits for these people, who have signed in, and whom no worker looks after. */
+export function takenBy(login: (person: string) => Promise<unknown>) {
+  return async ({ db, source, startWorkers }: World, people: readonly string[]) => {
+    const workers = await startWorkers(fastResync)
+    for (const person of people) await login(person)
+    await workers.stop()
+    const { resync } = await beginResync(db, source, { mode: 'full', cause: 'manual' })
+    const jobs: SyncBatchJob[] = []
+    const enqueueBatches = async (told: readonly SyncBatchJob[]) => jobs.push(...told) > 0
+    await advanceResync({ db, enqueue: async () => false, enqueueBatches }, source, resync.id)
+    const [job] = jobs
+    if (!job) throw new Error('nobody was taken')
+    const sources = new Map([[source.slug, source]])
+    return { job, resync, sync: async () => await syncBatch({ db, sources }, job) }
+  }
 }
