@@ -4,6 +4,10 @@ import { nodeProblem } from './node-version.ts'
 import { hearSignals, Stopped } from './stopping.ts'
 
 const stopping = hearSignals()
+// Whoever reads what is printed may have read enough, as `head` has.
+process.stdout.on('error', (error) => {
+  if (!('code' in error && error.code === 'EPIPE')) throw error
+})
 const problem = nodeProblem(process.versions.node)
 if (problem !== undefined) {
   process.stderr.write(`${problem}\n`)

@@ -184,10 +184,14 @@ async function follow(
 ): Promise<StoredResync> {
   const progress = createResyncProgress(due)
   const warn = warningOfNoWorker()
+  let told: string | null = null
   try {
     for (;;) {
       const resync = await findResync(db, id)
       if (!resync) throw new SyncError('internal', 'the resync is gone')
+      const { errorCode } = resync
+      if (errorCode !== null && errorCode !== told) process.stderr.write(`${notGettingOn(errorCode)}\n`)
+      told = errorCode
       progress.update(resync.done, secondsLeft(resync, Date.now()))
       if (resync.state !== 'running') return resync
       if (resync.tendedAt === null) warn()
@@ -196,6 +200,11 @@ async function follow(
   } finally {
     progress.stop()
   }
+}
+
+/** Each step tries again, so this is no end; what is wrong in full is where it was met. */
+function notGettingOn(errorCode: string): string {
+  return `It does not get on: ${errorCode}. The log of the worker says what is wrong.`
 }
 
 function tellEnd({
@@ -233,5 +242,6 @@ async function tellResyncs({ db }: Context, { json }: ResyncCommandOptions): Pro
     print(
       `  ${done}/${due} done, ${changed} changed, ${held} held, ${failed} failed, ${needsLogin} must sign in`,
     )
+    if (state === 'running' && resync.errorCode !== null) print(`  ${notGettingOn(resync.errorCode)}`)
   }
 }

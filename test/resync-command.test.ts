@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, test, vi } from 'vitest'
-import { findResync, listResyncs } from '../db/resyncs.ts'
+import { cancelResync, findResync, listResyncs } from '../db/resyncs.ts'
 import { beginResync } from '../src/resync.ts'
 import { givenWorld } from './support/people.ts'
 import { runCommand, type Command } from './support/process.ts'
@@ -273,3 +273,24 @@ test(
     await rm(folder, { recursive: true })
   },
 )
+
+test('says of a resync that does not get on what is in its way', slow, async () => {
+  const world = await open({ backend: 'postgres' })
+  const { resync } = await beginResync(world.db, world.source, { mode: 'full', cause: 'manual' })
+  await world.db.$client`update resyncs set error_code = 'config_invalid'`
+  const why = /^ *It does not get on: config_invalid\. The log of the worker says what is wrong\.$/m
+  expect((await run(world, '--list')).printed).toMatch(why)
+  const waiting = begin(world, '--wait')
+  await waiting.line(why)
+  await cancelResync(world.db, resync.id)
+  expect(await waiting.ended).toBe(1)
+  expect(waiting.printed().match(new RegExp(why, 'gm'))).toHaveLength(1)
+})
+
+test('ends in order where nobody reads what it prints', slow, async () => {
+  const world = await open({ backend: 'postgres' })
+  const listing = begin(world, '--list')
+  listing.child.stdout?.destroy()
+  expect(await listing.ended).toBe(0)
+  expect(listing.printed()).toBe('')
+})
