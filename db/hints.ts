@@ -68,7 +68,7 @@ async function takeAgain(
   return row?.many ?? 0
 }
 
-/** People who are taken again at once, of whom there may be as many as there are people: a statement of a second or two. */
+/** People who are taken again at once. Everybody may be due, and a statement that takes them all keeps steps waiting. */
 export const maxAgain = 20_000
 
 /**
